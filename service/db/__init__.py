@@ -1,0 +1,1 @@
+"""The way to Postgres: one engine per process, short transactions, and errors that say 'try again' as such."""

@@ -1,0 +1,49 @@
+"""Is the database at the schema version that this code was written for?"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from alembic.config import Config as AlembicConfig
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine
+
+from service.db.transaction import reading
+from service.errors import Misconfigured, Unavailable
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@cache
+def expected_version() -> str:
+    """The newest migration beside this code."""
+    head = ScriptDirectory.from_config(AlembicConfig(str(ROOT / "alembic.ini"))).get_current_head()
+    assert head is not None
+    return head
+
+
+def current_version(engine: Engine) -> str | None:
+    """The migration that the database is at; None for an empty database. Raises Unavailable."""
+    with reading(engine) as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def require_current(engine: Engine) -> None:
+    """End the process with a sentence if the schema is not the expected one, or if there is no database at all."""
+    try:
+        current = current_version(engine)
+    except Unavailable as error:
+        raise Misconfigured(f"pbx-ledger: the database cannot be reached: {_reason(error)}") from None
+    if current != expected_version():
+        raise Misconfigured(
+            f"pbx-ledger: the database is at schema version {current or 'none'}, "
+            f"this code needs {expected_version()}: run `alembic upgrade head`"
+        )
+
+
+def _reason(error: Unavailable) -> str:
+    """The driver's own first line, which names host and port but never the password."""
+    cause = getattr(error.__cause__, "orig", None)
+    return str(cause).splitlines()[0] if cause else str(error)

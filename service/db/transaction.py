@@ -1,0 +1,62 @@
+"""Where transactions begin and end, and where 'the database is away' becomes an error of ours.
+
+Three doors: `reading` for one or more SELECTs of one snapshot each, `transaction` for a unit that commits or leaves
+nothing, `single_statement` for the hot path, where one statement is its own transaction and costs one round trip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from psycopg import errors as pg
+from sqlalchemy import Connection, Engine
+from sqlalchemy import exc as sa
+
+from service.errors import Unavailable
+
+_TRY_AGAIN = (
+    pg.LockNotAvailable,
+    pg.QueryCanceled,
+    pg.TooManyConnections,
+    pg.SerializationFailure,
+    pg.DeadlockDetected,
+    pg.ReadOnlySqlTransaction,  # a standby that has not been promoted yet
+)
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Connection]:
+    """A transaction that commits at the end of the block. Raises Unavailable when the database cannot do it now."""
+    with translated(), engine.begin() as connection:
+        yield connection
+
+
+@contextmanager
+def single_statement(engine: Engine) -> Iterator[Connection]:
+    """A connection in autocommit: each statement is a transaction of its own, in one round trip."""
+    with translated(), engine.connect() as connection:
+        yield connection.execution_options(isolation_level="AUTOCOMMIT")
+
+
+reading = single_statement
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn 'the database is away or too busy' into Unavailable; let every other error pass as it is."""
+    try:
+        yield
+    except sa.TimeoutError:
+        raise Unavailable from None
+    except sa.DBAPIError as error:
+        if lost_connection(error) or isinstance(error.orig, _TRY_AGAIN):
+            raise Unavailable from error
+        raise
+
+
+def lost_connection(error: sa.DBAPIError) -> bool:
+    """Whether the connection broke, so that it is unknown whether the statement took effect."""
+    return error.connection_invalidated or (
+        isinstance(error.orig, pg.OperationalError) and error.orig.sqlstate in {None, "57P01", "57P02", "57P03"}
+    )
