@@ -30,9 +30,9 @@ class Config:
     redis_url: str
     secret_key: str = field(repr=False)
     secret_key_previous: str | None = field(default=None, repr=False)
-    timezone: ZoneInfo = ZoneInfo("UTC")
+    timezone: ZoneInfo = ZoneInfo("UTC")  # noqa: RUF009  zones are cached and immutable
     token_ttl: int = DAY
-    token_rate_limit: str = "60 per minute"
+    token_rate_limit: str = "60 per minute"  # noqa: S105  a rate, not a secret
     rate_limit: str | None = None
     max_body_bytes: int = 1024 * 1024
     database_pool_size: int = 8
@@ -40,6 +40,7 @@ class Config:
     redis_tls_verify: bool = True
     trusted_proxies: int = 0
     metrics_token: str | None = field(default=None, repr=False)
+    metrics_directory: str | None = None
     log_format: str = "json"
     log_level: str = "INFO"
     webhook_allow_networks: tuple[Network, ...] = ()
@@ -72,13 +73,12 @@ def _read(env: Env) -> Config:
         redis_tls_verify=env.bool("REDIS_TLS_VERIFY", True),
         trusted_proxies=env.int("TRUSTED_PROXIES", 0),
         metrics_token=env.str("METRICS_TOKEN", "") or None,
+        metrics_directory=env.str("PROMETHEUS_MULTIPROC_DIR", "") or None,
         log_format=env.str("LOG_FORMAT", "json"),
         log_level=env.str("LOG_LEVEL", "INFO").upper(),
         webhook_allow_networks=_networks(env.list("WEBHOOK_ALLOW_NETWORKS", [])),
         webhook_timeout=env.float("WEBHOOK_TIMEOUT", 15.0),
-        webhook_endpoint_in_flight=_positive(
-            "WEBHOOK_ENDPOINT_IN_FLIGHT", env.int("WEBHOOK_ENDPOINT_IN_FLIGHT", 20)
-        ),
+        webhook_endpoint_in_flight=_positive("WEBHOOK_ENDPOINT_IN_FLIGHT", env.int("WEBHOOK_ENDPOINT_IN_FLIGHT", 20)),
         webhook_in_flight=_positive("WEBHOOK_IN_FLIGHT", env.int("WEBHOOK_IN_FLIGHT", 200)),
     )
 

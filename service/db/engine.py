@@ -20,6 +20,7 @@ def make_engine(config: Config, *, pool_size: int | None = None) -> Engine:
         config.database_url,
         pool_size=pool_size or config.database_pool_size,
         max_overflow=0,
+        hide_parameters=True,  # an error that is logged names the statement, never the values
         pool_timeout=POOL_TIMEOUT,
         pool_use_lifo=True,
         connect_args={

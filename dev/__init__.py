@@ -1,0 +1,1 @@
+"""For a developer's machine, never for production: embedded servers, `make run`, a demo subscriber."""

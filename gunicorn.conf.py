@@ -1,0 +1,50 @@
+"""How gunicorn serves the API on a Heroku-style platform; `gunicorn wsgi:app` finds this file by itself.
+
+gthread: survives a second SIGTERM with requests still queued, where the sync worker resets them.
+"""
+
+import os
+import socket
+import tempfile
+from typing import Any
+
+from prometheus_client import multiprocess
+
+from service import logs
+from service.config import Config
+from service.db.engine import make_engine
+from service.db.schema import require_current
+
+
+def _any_address(port: str) -> str:
+    """Every interface; both families where there is IPv6."""
+    return f"[::]:{port}" if socket.has_dualstack_ipv6() else f"0.0.0.0:{port}"
+
+
+bind = os.environ.get("BIND") or _any_address(os.environ.get("PORT", "8000"))
+worker_class = "gthread"
+workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
+threads = int(os.environ.get("WEB_THREADS", "8"))  # the database pool of a process is as large by default
+graceful_timeout = 20  # the platform kills after 30 s
+timeout = 30
+keepalive = 100  # longer than the router's own 90 s, so that the router never meets a closed connection
+max_requests = 0
+control_socket_disable = True  # nothing here uses it
+errorlog = "-"
+loglevel = "warning"
+accesslog = None  # service/api/request_log.py writes one line a request
+
+
+def on_starting(_server: Any) -> None:
+    """Before anything is forked: refuse to run misconfigured, and give the processes a place to share their metrics."""
+    config = Config.from_environ()
+    logs.configure(config)
+    engine = make_engine(config, pool_size=1)
+    require_current(engine)
+    engine.dispose()
+    os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="pbx-metrics-"))
+
+
+def child_exit(_server: Any, worker: Any) -> None:
+    """Let go of a dead process's gauges."""
+    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]

@@ -1,0 +1,47 @@
+"""JSON in and out without a float on the way: numbers with a point are read as Decimal and written digit by digit."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any, NoReturn
+
+import orjson
+from flask.json.provider import JSONProvider
+
+from service.money import as_json
+
+
+def loads(data: bytes | str) -> Any:
+    """Parse JSON. Raises ValueError for what is not JSON: NaN and Infinity, broken UTF-8, nesting without end."""
+    try:
+        return json.loads(data, parse_float=Decimal, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def dumps(value: Any) -> bytes:
+    """The JSON text of a value, in UTF-8."""
+    return orjson.dumps(value, default=_default)
+
+
+class ExactJSONProvider(JSONProvider):
+    """What Flask uses wherever it reads or writes JSON by itself."""
+
+    def dumps(self, obj: Any, **_: Any) -> str:
+        """As `dumps`, as text."""
+        return dumps(obj).decode()
+
+    def loads(self, s: str | bytes, **_: Any) -> Any:
+        """As `loads`."""
+        return loads(s)
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _default(value: Any) -> orjson.Fragment:
+    if isinstance(value, Decimal):
+        return orjson.Fragment(as_json(value))
+    raise TypeError(f"{type(value).__name__} has no JSON form")

@@ -1,0 +1,22 @@
+"""`{ref}` in a path: an id, a username or a caller id."""
+
+from __future__ import annotations
+
+import re
+
+from werkzeug.routing import BaseConverter, ValidationError
+
+LONGEST = 120  # the longest caller id and its prefix, with room
+_UNFIT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff\ufffd]")  # what no stored name can hold, and Postgres not take
+
+
+class ReferenceConverter(BaseConverter):
+    """Any text without control characters; what can't name anything is not found."""
+
+    part_isolating = True
+
+    def to_python(self, value: str) -> str:
+        """The text as it is."""
+        if len(value) > LONGEST or _UNFIT.search(value):
+            raise ValidationError
+        return value

@@ -1,0 +1,68 @@
+"""Builds the Flask app: services first, then the parts of the API in the order in which a request passes them."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from service import logs
+from service.access.keys import find_key_by_id
+from service.access.tokens import Signer, Tokens
+from service.api import auth, call, context, customer, docs, errors, health, limits, request_log
+from service.api.exact_json import ExactJSONProvider
+from service.cli import register_commands
+from service.config import Config
+from service.db.engine import make_engine
+from service.doorbell import BackgroundDoorbell, Doorbell, connect
+from service.tally import Tally
+
+
+class App(Flask):
+    """A Flask whose JSON is exact."""
+
+    json_provider_class = ExactJSONProvider
+
+
+def create_app(config: Config | None = None) -> Flask:
+    """The whole web application. Raises Misconfigured when the environment will not do."""
+    config = config or Config.from_environ()
+    logs.configure(config)
+    app = App("pbx-ledger", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = config.max_body_bytes
+    context.provide(app, _services(config))
+    errors.register(app)
+    request_log.register(app)
+    limits.register(app, config)
+    _register_routes(app)
+    register_commands(app)
+    if config.trusted_proxies:
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=config.trusted_proxies, x_proto=config.trusted_proxies
+        )
+    return app
+
+
+def _services(config: Config) -> context.Services:
+    engine = make_engine(config)
+    redis = connect(config)
+    signer = Signer(config.secret_key, config.secret_key_previous)
+    doorbell = Doorbell(redis)
+    return context.Services(
+        config=config,
+        engine=engine,
+        signer=signer,
+        tokens=Tokens(signer, partial(find_key_by_id, engine)),
+        doorbell=doorbell,
+        bell=BackgroundDoorbell(doorbell),
+        tally=Tally(redis),
+    )
+
+
+def _register_routes(app: Flask) -> None:
+    app.register_blueprint(health.blueprint)
+    api = docs.make_api(app)
+    for resource in (auth, customer, call):
+        api.register_blueprint(resource.blueprint)
+    docs.serve(app, api)

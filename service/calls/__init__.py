@@ -1,0 +1,1 @@
+"""Call records: queried by time, kept in one partition a month."""

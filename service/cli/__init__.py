@@ -1,0 +1,13 @@
+"""The `flask …` commands: parse, call the domain, print. A refusal is one sentence and exit status 1."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from service.cli import client, demo, key, ledger, webhook
+
+
+def register_commands(app: Flask) -> None:
+    """Add every command of the service to an app."""
+    for module in (client, key, webhook, ledger, demo):
+        app.cli.add_command(module.group)

@@ -1,0 +1,28 @@
+"""`flask webhook …`"""
+
+from __future__ import annotations
+
+import click
+
+from service.access.keys import find_client
+from service.api.context import services
+from service.cli.group import Group, check_schema
+from service.webhooks.endpoints import add_endpoint
+
+group = Group("webhook", help="Webhook endpoints of a client.", callback=check_schema)
+
+
+@group.command("add")
+@click.argument("client")
+@click.argument("url")
+def add(client: str, url: str) -> None:
+    """Send CLIENT's (a name or an id) events to URL.
+
+    The signing secret is shown once, alone on the last line.
+    """
+    engine = services().engine
+    endpoint_id, secret = add_endpoint(
+        engine, find_client(engine, client), url, allow_networks=services().config.webhook_allow_networks
+    )
+    click.echo(f"Webhook endpoint {endpoint_id}. Verify its deliveries with this secret; it is not shown again.")
+    click.echo(secret)

@@ -1,0 +1,65 @@
+"""What is asked of the ledger, by whom, and what came of it."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from service.ledger.event import Kind, Status, event_id
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: the client, the actor that the event will name (`key:7`, `system`), and the request."""
+
+    client_id: uuid.UUID
+    actor: str
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One change asked for. `ref` means a customer of the caller's client; `amount` is in credit units.
+
+    `id` is made before the append, so that a command whose answer was lost can be asked for again without being
+    carried out twice.
+    """
+
+    ref: str
+    kind: Kind
+    amount: Decimal | None = None
+    status: Status | None = None
+    reason: str | None = None
+    reference: str | None = None
+    id: uuid.UUID = field(default_factory=uuid.uuid4)
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """A command that became an event: its place in the stream, and the state that it led to."""
+
+    customer_id: int
+    seq: int
+    balance: Decimal
+    status: int
+
+    @property
+    def event_id(self) -> str:
+        """The public name of the event."""
+        return event_id(self.customer_id, self.seq)
+
+
+def set_credit(ref: str, credit: Decimal, reason: str | None = None) -> Command:
+    """Make the credit what it should be. The delta is worked out under the stream's lock."""
+    return Command(ref, Kind.CREDIT_SET, amount=credit, reason=reason)
+
+
+def set_status(ref: str, status: Status, reason: str | None = None) -> Command:
+    """Make the status what it should be."""
+    return Command(ref, Kind.STATUS_SET, status=status, reason=reason)
+
+
+def open_account(customer_id: int, credit: Decimal, status: Status) -> Command:
+    """The first event of a stream: the customer is there, with this credit and status."""
+    return Command(f"id:{customer_id}", Kind.CUSTOMER_CREATED, amount=credit, status=status)

@@ -1,0 +1,22 @@
+"""Webhooks: every applied event reaches every endpoint that asked for it, at least once, signed, with the same bytes.
+
+The tour, in the order in which one event passes:
+
+`endpoints`   who wants to hear: a URL, a secret, a filter
+`payload`     an applied event as the bytes that will be signed and sent
+`owe`         the deliveries that a batch of applied events entails, written in the apply's own transaction
+`due`         is there anything to send? The cheap question of the clock
+`dispatch`    one asyncio loop that sends hundreds of deliveries at once
+`claim`       which deliveries are next, under a lease: fair between endpoints, never more than the cap of one
+`transport`   one POST: total timeout, no redirects, no cookies, no proxies, a bounded answer
+`guard`       the addresses that may be dialled, checked at the moment of dialling
+`signing`     the Standard Webhooks signature over the stored bytes
+`verdict`     what an answer means: delivered, try again, or give up
+`schedule`    when to try again
+`record`      outcomes back into Postgres, a batch at a time, each only while its lease is still the sender's
+
+Postgres is the queue. A delivery is `pending → sending → delivered | failed | skipped`; a retry is nothing but a
+`next_attempt_at`. No transaction is open while a request is under way. What a killed process was sending is claimed
+again when its lease runs out, and its attempt stays on record as abandoned: hence at least once, never exactly once,
+and hence the stable `webhook-id` by which a subscriber recognises a repetition.
+"""

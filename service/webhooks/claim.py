@@ -1,0 +1,297 @@
+"""Which deliveries are next, and the lease under which one dispatcher sends them.
+
+A claim walks from endpoint to endpoint, not from delivery to delivery: the ten thousand that wait for a dead endpoint
+are one step of the walk. It goes on where the last one ended, so every endpoint has its turn however many there are,
+and first attempts are taken before retries.
+
+Claims of all processes take turns on one advisory lock, for a few milliseconds each; only so can each count what is in
+flight for an endpoint and know that the count still holds when it adds to it. The sending itself holds no lock and no
+transaction: a lease says whose a delivery is and until when, and a lease that has run out may be claimed by anybody.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, Engine, text
+
+from service.db.transaction import transaction
+from service.webhooks.due import has_due
+from service.webhooks.schedule import MAX_ATTEMPTS
+
+PRIORITIES = (0, 1)  # first attempts and what our own processes dropped; retries
+WINDOW = 256  # endpoints that one claim looks at per priority: a descent of an index each, so about a millisecond
+SHARE = 0.25  # of the free slots one endpoint may take: many slow ones at once still leave some for the rest
+_TURN = 0x776562  # 'web': the advisory lock that claims take turns on
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Address:
+    """An endpoint's key; the order is that of the index."""
+
+    client_id: uuid.UUID
+    endpoint_id: uuid.UUID
+
+
+_START = Address(uuid.UUID(int=0), uuid.UUID(int=0))
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a claim may take: `room` in all, `per_endpoint` in flight over all processes, none for those to `avoid`.
+
+    `lease` is in seconds.
+    """
+
+    room: int
+    per_endpoint: int
+    lease: float
+    avoid: Collection[Address] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An endpoint with deliveries pending, and how many of its deliveries are on their way."""
+
+    address: Address
+    due: bool
+    sending: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A delivery that is ours to send until its lease runs out. `attempt` counts from 1."""
+
+    address: Address
+    id: uuid.UUID
+    customer_id: int
+    seq: int
+    webhook_id: str
+    body: bytes = field(repr=False)
+    attempt: int
+    token: uuid.UUID
+    url: str = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What one claim brought: deliveries to send, and how many were found abandoned or had nobody to go to."""
+
+    claims: tuple[Claim, ...] = ()
+    abandoned: int = 0
+    skipped: int = 0
+
+
+class Rotation:
+    """Where the next walk begins, for each priority. Belongs to one dispatcher."""
+
+    def __init__(self) -> None:
+        self._after = dict.fromkeys(PRIORITIES, _START)
+
+    def after(self, priority: int) -> Address:
+        """The endpoint that had the last turn."""
+        return self._after[priority]
+
+    def moved(self, priority: int, last: Address) -> None:
+        """The walk ended at `last`."""
+        self._after[priority] = last
+
+
+def claim(engine: Engine, limits: Limits, rotation: Rotation) -> Claimed:
+    """Take deliveries that are due, and note an attempt for each before anything is sent. Raises Unavailable."""
+    if not has_due(engine):
+        return Claimed()
+    with transaction(engine) as tx:
+        tx.execute(_TAKE_TURN, {"key": _TURN})
+        abandoned = tx.execute(_ABANDON_EXPIRED, {"max_attempts": MAX_ATTEMPTS}).rowcount
+        picked = _pick(tx, limits, rotation)
+        claims, skipped = _lease(tx, picked, limits.lease) if picked else ((), 0)
+    return Claimed(claims, abandoned, skipped)
+
+
+_Key = tuple[Address, uuid.UUID]
+
+
+def _pick(tx: Connection, limits: Limits, rotation: Rotation) -> list[_Key]:
+    picked: list[_Key] = []
+    for priority in PRIORITIES:
+        walk = _walk(tx, priority, rotation.after(priority))
+        taken = [address for address, _ in picked]
+        quotas, last = allot(walk, limits, taken)
+        if last:
+            rotation.moved(priority, last)
+        if quotas:
+            picked += _lock(tx, priority, quotas)
+    return picked
+
+
+def _walk(tx: Connection, priority: int, after: Address) -> list[Waiting]:
+    """The endpoints behind `after`, and then those from the start up to it."""
+    walk = _step(tx, priority, after)
+    if len(walk) < WINDOW and after != _START:
+        walk += [waiting for waiting in _step(tx, priority, _START) if waiting.address <= after]
+    return walk
+
+
+def _step(tx: Connection, priority: int, after: Address) -> list[Waiting]:
+    parameters = {
+        "priority": priority,
+        "client": after.client_id,
+        "endpoint": after.endpoint_id,
+        "window": WINDOW,
+    }
+    return [
+        Waiting(Address(row.client_id, row.endpoint_id), row.due, row.sending) for row in tx.execute(_WALK, parameters)
+    ]
+
+
+def allot(
+    walk: Iterable[Waiting], limits: Limits, taken: Collection[Address] = ()
+) -> tuple[dict[Address, int], Address | None]:
+    """How many deliveries each endpoint may have sent now, and the last endpoint that was considered. Pure.
+
+    `taken` names the endpoint of each delivery that this claim has picked before.
+    """
+    quotas: dict[Address, int] = {}
+    room, last = limits.room - len(taken), None
+    for waiting in walk:
+        if room <= 0:
+            break
+        last = waiting.address
+        if waiting.due and last not in limits.avoid:
+            ceiling = min(limits.per_endpoint, max(1, int(room * SHARE)))
+            quota = min(room, ceiling - waiting.sending - sum(address == last for address in taken))
+            if quota > 0:
+                quotas[last] = quota
+                room -= quota
+    return quotas, last
+
+
+def _lock(tx: Connection, priority: int, quotas: dict[Address, int]) -> list[_Key]:
+    parameters = {
+        "priority": priority,
+        "clients": [address.client_id for address in quotas],
+        "endpoints": [address.endpoint_id for address in quotas],
+        "quotas": list(quotas.values()),
+    }
+    return [(Address(row.client_id, row.endpoint_id), row.id) for row in tx.execute(_LOCK, parameters)]
+
+
+def _lease(tx: Connection, picked: list[_Key], lease: float) -> tuple[tuple[Claim, ...], int]:
+    token = uuid.uuid4()
+    rows = tx.execute(
+        _LEASE,
+        {
+            "clients": [address.client_id for address, _ in picked],
+            "endpoints": [address.endpoint_id for address, _ in picked],
+            "ids": [delivery for _, delivery in picked],
+            "token": token,
+            "lease": lease,
+        },
+    ).all()
+    claims = tuple(
+        Claim(
+            Address(row.client_id, row.endpoint_id),
+            row.id,
+            row.customer_id,
+            row.seq,
+            row.webhook_id,
+            row.body,
+            row.attempts,
+            token,
+            row.url,
+            (row.secret,),
+        )
+        for row in rows
+        if row.status == "sending"
+    )
+    return claims, len(rows) - len(claims)
+
+
+# A holder that hangs would hold up everybody: the waiters give up after two seconds, and the server ends a holder that
+# has gone quiet inside its transaction.
+_TAKE_TURN = text("""
+    SELECT set_config('lock_timeout', '2s', true), set_config('idle_in_transaction_session_timeout', '5s', true),
+           pg_advisory_xact_lock(:key)
+""")
+
+# Nobody knows whether the POST went out, and it was no fault of the endpoint's: it is due again at once. Its attempts
+# are counted all the same, so that a delivery that kills its sender ends one day.
+_ABANDON_EXPIRED = text("""
+    WITH expired AS (
+        SELECT client_id, id FROM webhook_delivery WHERE status = 'sending' AND lease_until < now()
+        LIMIT 200 FOR UPDATE SKIP LOCKED
+    ), freed AS (
+        UPDATE webhook_delivery d
+        SET status = CASE WHEN d.attempts < :max_attempts THEN 'pending' ELSE 'failed' END,
+            next_attempt_at = CASE WHEN d.attempts < :max_attempts THEN now() END,
+            finished_at = CASE WHEN d.attempts >= :max_attempts THEN now() END,
+            priority = 0, lease_until = NULL, lease_token = NULL
+        FROM expired WHERE d.client_id = expired.client_id AND d.id = expired.id
+        RETURNING d.client_id, d.id, d.attempts
+    )
+    UPDATE webhook_attempt a SET outcome = 'abandoned', error = 'cut short', finished_at = now()
+    FROM freed WHERE a.client_id = freed.client_id AND a.delivery_id = freed.id AND a.number = freed.attempts
+""")
+
+# A loose index scan: from each endpoint one descent to the next, landing on its earliest delivery.
+_WALK = text("""
+    WITH RECURSIVE walk AS (
+        (SELECT client_id, endpoint_id, next_attempt_at, 1 AS nth FROM webhook_delivery
+         WHERE status = 'pending' AND priority = :priority
+           AND (client_id, endpoint_id) > (CAST(:client AS uuid), CAST(:endpoint AS uuid))
+         ORDER BY client_id, endpoint_id, next_attempt_at LIMIT 1)
+        UNION ALL
+        SELECT next.client_id, next.endpoint_id, next.next_attempt_at, walk.nth + 1
+        FROM walk CROSS JOIN LATERAL (
+            SELECT d.client_id, d.endpoint_id, d.next_attempt_at FROM webhook_delivery d
+            WHERE d.status = 'pending' AND d.priority = :priority
+              AND (d.client_id, d.endpoint_id) > (walk.client_id, walk.endpoint_id)
+            ORDER BY d.client_id, d.endpoint_id, d.next_attempt_at LIMIT 1
+        ) AS next
+        WHERE walk.nth < :window
+    )
+    SELECT client_id, endpoint_id, next_attempt_at <= now() AS due,
+           (SELECT count(*) FROM webhook_delivery s
+            WHERE s.status = 'sending' AND s.client_id = walk.client_id AND s.endpoint_id = walk.endpoint_id) AS sending
+    FROM walk
+""")
+
+_LOCK = text("""
+    SELECT due.client_id, due.endpoint_id, due.id
+    FROM unnest(CAST(:clients AS uuid[]), CAST(:endpoints AS uuid[]), CAST(:quotas AS int[]))
+         AS allotted (client_id, endpoint_id, quota)
+    CROSS JOIN LATERAL (
+        SELECT d.client_id, d.endpoint_id, d.id FROM webhook_delivery d
+        WHERE d.status = 'pending' AND d.priority = :priority AND d.next_attempt_at <= now()
+          AND d.client_id = allotted.client_id AND d.endpoint_id = allotted.endpoint_id
+        ORDER BY d.next_attempt_at, d.id LIMIT allotted.quota
+        FOR UPDATE SKIP LOCKED
+    ) AS due
+""")
+
+_LEASE = text("""
+    WITH leased AS (
+        UPDATE webhook_delivery d
+        SET status = CASE WHEN e.id IS NULL THEN 'skipped' ELSE 'sending' END,
+            attempts = d.attempts + CASE WHEN e.id IS NULL THEN 0 ELSE 1 END,
+            next_attempt_at = NULL,
+            lease_until = CASE WHEN e.id IS NOT NULL THEN clock_timestamp() + make_interval(secs => :lease) END,
+            lease_token = CASE WHEN e.id IS NOT NULL THEN CAST(:token AS uuid) END,
+            finished_at = CASE WHEN e.id IS NULL THEN now() END
+        FROM unnest(CAST(:clients AS uuid[]), CAST(:endpoints AS uuid[]), CAST(:ids AS uuid[]))
+             AS picked (client_id, endpoint_id, id)
+        LEFT JOIN webhook_endpoint e
+               ON e.client_id = picked.client_id AND e.id = picked.endpoint_id AND e.disabled_at IS NULL
+        WHERE d.client_id = picked.client_id AND d.id = picked.id
+        RETURNING d.client_id, d.endpoint_id, d.id, d.customer_id, d.seq, d.webhook_id, d.body, d.status, d.attempts,
+                  e.url, e.secret
+    ), noted AS (
+        INSERT INTO webhook_attempt (client_id, delivery_id, number, started_at)
+        SELECT client_id, id, attempts, clock_timestamp() FROM leased WHERE status = 'sending'
+    )
+    SELECT * FROM leased ORDER BY id
+""")

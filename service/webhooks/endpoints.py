@@ -1,0 +1,114 @@
+"""Who wants to hear: registering an endpoint."""
+
+from __future__ import annotations
+
+import socket
+import uuid
+from collections.abc import Collection, Sequence
+from ipaddress import ip_address
+from urllib.parse import SplitResult, urlsplit
+
+from sqlalchemy import Engine, text
+from sqlalchemy import exc as sa
+
+from service.config import Network
+from service.db.transaction import transaction
+from service.errors import Invalid, NotFound
+from service.webhooks.guard import PORTS, may_dial
+from service.webhooks.payload import EVENT_TYPES
+from service.webhooks.signing import new_secret
+
+MAX_URL = 2000  # characters
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+
+
+def add_endpoint(
+    engine: Engine,
+    client_id: uuid.UUID,
+    url: str,
+    event_types: Collection[str] | None = None,
+    *,
+    allow_networks: Sequence[Network] = (),
+) -> tuple[uuid.UUID, str]:
+    """Register a URL for some event types (None: for all, also those to come); its id, and its secret this once.
+
+    Raises Invalid where the URL is not one that we would send to, NotFound where there is no such client.
+    """
+    check_url(url, allow_networks)
+    types = _checked_types(event_types)
+    secret = new_secret()
+    try:
+        with transaction(engine) as tx:
+            endpoint = tx.scalar(_ADD, {"client": client_id, "url": url, "secret": secret, "types": types})
+    except sa.IntegrityError:
+        raise NotFound("client not found") from None
+    assert isinstance(endpoint, uuid.UUID)
+    return endpoint, secret
+
+
+def check_url(url: str, allow: Sequence[Network]) -> None:
+    """Refuse a URL by its form, and by its address where it names one. Raises Invalid.
+
+    What a name resolves to can change at any time, so for https only the guard at the dial decides about it; plain http
+    is for the allowed networks alone, and the name must lead there now (and at every dial).
+    """
+    parts, port = _split(url)
+    scheme, host = parts.scheme, parts.hostname or ""
+    literal = _as_literal(host)
+    if scheme == "http" and not _leads_inside(host, port, allow):
+        raise Invalid("url must begin with https://")
+    if scheme == "https" and literal and not may_dial(literal, port, allow, tls=True):
+        raise Invalid("url must name a public address, on port 443 or 8443")
+    if scheme == "https" and not literal and not allow and port not in PORTS:
+        raise Invalid("url must use port 443 or 8443")
+
+
+def _split(url: str) -> tuple[SplitResult, int]:
+    if len(url) > MAX_URL or not url.isascii() or not url.isprintable() or " " in url:
+        raise Invalid(f"url must be at most {MAX_URL} printable ASCII characters without spaces")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise Invalid("url cannot be read as a URL") from None
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+        raise Invalid("url must begin with https:// and name a host")
+    if parts.username is not None or parts.password is not None:
+        raise Invalid("url must not hold a user name or password")
+    if parts.fragment:
+        raise Invalid("url must not have a fragment")
+    return parts, port or _DEFAULT_PORTS[parts.scheme]
+
+
+def _as_literal(host: str) -> str | None:
+    try:
+        return str(ip_address(host))
+    except ValueError:
+        return None
+
+
+def _leads_inside(host: str, port: int, allow: Sequence[Network]) -> bool:
+    """Whether every address of a host lies in the allowed networks."""
+    if not allow:
+        return False
+    try:
+        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return False
+    return all(may_dial(str(target[0]), port, allow, tls=False) for *_, target in infos)
+
+
+def _checked_types(event_types: Collection[str] | None) -> list[str] | None:
+    if event_types is None:
+        return None
+    unknown = sorted(set(event_types) - EVENT_TYPES)
+    if unknown or not event_types:
+        known = ", ".join(sorted(EVENT_TYPES))
+        raise Invalid(f"event_types must name some of: {known}" + (f"; not {unknown[0]}" if unknown else ""))
+    return sorted(set(event_types))
+
+
+_ADD = text("""
+    INSERT INTO webhook_endpoint (client_id, url, secret, event_types)
+    VALUES (:client, :url, :secret, CAST(:types AS text[])) RETURNING id
+""")

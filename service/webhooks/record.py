@@ -1,0 +1,132 @@
+"""Outcomes back into Postgres, a batch in one statement.
+
+Each counts only while its lease is still the sender's: a result that comes after the lease ran out and the delivery
+was claimed anew changes nothing. Recording the same batch twice is therefore harmless, and so is not knowing whether
+the first time went through.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Engine, text
+
+from service.db.transaction import single_statement, transaction
+from service.webhooks.claim import Claim
+from service.webhooks.schedule import MAX_ATTEMPTS, delay
+from service.webhooks.verdict import CutShort, Delivered, Permanent, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What becomes of a delivery. `outcome` is the attempt's, `after` the seconds until the next one, if there is one."""
+
+    outcome: str
+    status: str
+    after: float | None = None
+    priority: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A finished attempt."""
+
+    claim: Claim
+    verdict: Verdict
+    milliseconds: int
+    fate: Fate
+
+
+def outcome(claim: Claim, verdict: Verdict, milliseconds: int) -> Outcome:
+    """A finished attempt and what follows from it; the jitter of a retry is drawn here."""
+    return Outcome(claim, verdict, milliseconds, fate(verdict, claim.attempt, random.random()))  # noqa: S311  jitter
+
+
+def fate(verdict: Verdict, attempts: int, draw: float) -> Fate:
+    """What a verdict on the last of `attempts` means for the delivery. Pure; `draw` is from 0 to 1."""
+    match verdict:
+        case Delivered():
+            return Fate("delivered", "delivered")
+        case Permanent():
+            return Fate("failed", "failed")
+        case CutShort():
+            again = attempts < MAX_ATTEMPTS
+            return Fate("abandoned", "pending", after=0, priority=0) if again else Fate("abandoned", "failed")
+        case _:
+            after = delay(attempts, draw)
+            return Fate("failed", "failed") if after is None else Fate("retry", "pending", after)
+
+
+def record(engine: Engine, outcomes: Sequence[Outcome]) -> int:
+    """Write outcomes down; how many still counted. Raises Unavailable, and may be called again with the same."""
+    with single_statement(engine) as connection:
+        return connection.execute(
+            _RECORD,
+            {
+                "clients": [o.claim.address.client_id for o in outcomes],
+                "ids": [o.claim.id for o in outcomes],
+                "tokens": [o.claim.token for o in outcomes],
+                "numbers": [o.claim.attempt for o in outcomes],
+                "outcomes": [o.fate.outcome for o in outcomes],
+                "statuses": [o.fate.status for o in outcomes],
+                "priorities": [o.fate.priority for o in outcomes],
+                "delays": [o.fate.after for o in outcomes],
+                "codes": [o.verdict.status_code for o in outcomes],
+                "milliseconds": [o.milliseconds for o in outcomes],
+                "errors": [o.verdict.error for o in outcomes],
+            },
+        ).rowcount
+
+
+def release(engine: Engine, claims: Sequence[Claim]) -> None:
+    """Give back what was claimed and never sent, as if it had not been claimed. Raises Unavailable."""
+    keys = {
+        "clients": [claim.address.client_id for claim in claims],
+        "ids": [claim.id for claim in claims],
+        "tokens": [claim.token for claim in claims],
+        "numbers": [claim.attempt for claim in claims],
+    }
+    with transaction(engine) as tx:
+        tx.execute(_RELEASE, keys)
+
+
+# The attempt hangs on the delivery's row: with the delivery first, always, this and a claim can't lock them crosswise.
+_RECORD = text("""
+    WITH result AS MATERIALIZED (
+        SELECT * FROM unnest(
+            CAST(:clients AS uuid[]), CAST(:ids AS uuid[]), CAST(:tokens AS uuid[]), CAST(:numbers AS int[]),
+            CAST(:outcomes AS text[]), CAST(:statuses AS text[]), CAST(:priorities AS smallint[]),
+            CAST(:delays AS float8[]), CAST(:codes AS int[]), CAST(:milliseconds AS int[]), CAST(:errors AS text[])
+        ) AS r (client_id, id, token, number, outcome, status, priority, delay, status_code, milliseconds, error)
+    ), recorded AS (
+        UPDATE webhook_delivery d
+        SET status = r.status,
+            priority = r.priority,
+            next_attempt_at = CASE WHEN r.status = 'pending' THEN now() + make_interval(secs => r.delay) END,
+            finished_at = CASE WHEN r.status <> 'pending' THEN now() END,
+            lease_until = NULL, lease_token = NULL
+        FROM result r
+        WHERE d.client_id = r.client_id AND d.id = r.id AND d.lease_token = r.token
+        RETURNING d.client_id, d.id
+    )
+    UPDATE webhook_attempt a
+    SET outcome = r.outcome, status_code = r.status_code, milliseconds = r.milliseconds, error = r.error,
+        finished_at = clock_timestamp()
+    FROM recorded JOIN result r USING (client_id, id)
+    WHERE a.client_id = r.client_id AND a.delivery_id = r.id AND a.number = r.number
+""")
+_RELEASE = text("""
+    WITH released AS (
+        UPDATE webhook_delivery d
+        SET status = 'pending', priority = 0, attempts = d.attempts - 1, next_attempt_at = now(),
+            lease_until = NULL, lease_token = NULL
+        FROM unnest(CAST(:clients AS uuid[]), CAST(:ids AS uuid[]), CAST(:tokens AS uuid[]), CAST(:numbers AS int[]))
+             AS r (client_id, id, token, number)
+        WHERE d.client_id = r.client_id AND d.id = r.id AND d.lease_token = r.token
+        RETURNING d.client_id, d.id, r.number
+    )
+    DELETE FROM webhook_attempt a USING released r
+    WHERE a.client_id = r.client_id AND a.delivery_id = r.id AND a.number = r.number
+""")

@@ -1,0 +1,74 @@
+"""What the end of an attempt means. The type says it: Delivered, Retryable or Permanent. Pure.
+
+`error` is a class of failure from a short list, fit to be stored and shown: never a library's message, which may hold
+an address, a header or worse.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from http import HTTPStatus
+
+
+class Failure(StrEnum):
+    """Why an attempt failed."""
+
+    STATUS = "status"  # an answer other than 2xx; the status code says which
+    REDIRECT = "redirect"  # not followed: the new address was never registered, nor checked
+    GONE = "gone"
+    TIMEOUT = "timeout"
+    ADDRESS_REFUSED = "address refused"  # by our own guard, before any packet
+    NAME_NOT_FOUND = "name not found"
+    CANNOT_CONNECT = "cannot connect"
+    TLS = "tls"
+    DISCONNECTED = "disconnected"
+    BAD_ANSWER = "bad answer"
+    CUT_SHORT = "cut short"  # this process was told to stop
+    INTERNAL = "internal"  # a bug of ours; the log has the trace
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The endpoint has it."""
+
+    status_code: int
+    error: None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retryable:
+    """Not this time."""
+
+    error: Failure
+    status_code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Permanent:
+    """Not ever: trying again would change nothing."""
+
+    error: Failure
+    status_code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CutShort:
+    """Nobody knows: our own process stopped in the middle of it. No fault of the endpoint's."""
+
+    error: Failure = Failure.CUT_SHORT
+    status_code: int | None = None
+
+
+Verdict = Delivered | Retryable | Permanent | CutShort
+
+
+def judge(status_code: int) -> Verdict:
+    """What an HTTP status means (Standard Webhooks: 2xx is success, 410 is a wish to hear no more)."""
+    if 200 <= status_code < 300:  # noqa: PLR2004  the classes of RFC 9110
+        return Delivered(status_code)
+    if status_code == HTTPStatus.GONE:
+        return Permanent(Failure.GONE, status_code)
+    if 300 <= status_code < 400:  # noqa: PLR2004
+        return Retryable(Failure.REDIRECT, status_code)
+    return Retryable(Failure.STATUS, status_code)

@@ -1,0 +1,91 @@
+"""The clock: rings for what a lost doorbell left behind, and keeps house.
+
+Every task may run on several clocks at once: a ring too many is coalesced, and housekeeping is idempotent.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import FrameType
+
+import structlog
+from service.webhooks.due import has_due
+
+from service.calls.partitions import make_ahead
+from service.doorbell import APPLY, DELIVER, Bell
+from service.ledger.lag import shards_left_behind
+from workers.runtime import Runtime, runtime, stopping
+
+SWEEP_EVERY = 1.0  # seconds: how long a lost doorbell delays a change at most, together with LEFT_BEHIND
+LEFT_BEHIND = 1.0  # seconds that an event may wait before its doorbell counts as lost
+HOUSEKEEPING_EVERY = 3600.0
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Task:
+    """Something to do again and again, `every` so many seconds; `due` by the monotonic clock."""
+
+    name: str
+    every: float
+    do: Callable[[Runtime], None]
+    due: float = 0.0
+
+
+def ring_for_events(run: Runtime) -> None:
+    """Ring for every shard with an event that has waited too long."""
+    for shard in shards_left_behind(run.engine, LEFT_BEHIND):
+        run.doorbell.ring(Bell(APPLY, shard))
+
+
+def ring_for_deliveries(run: Runtime) -> None:
+    """Ring if a delivery is due: a retry whose time has come, or one whose sender died."""
+    if has_due(run.engine):
+        run.doorbell.ring(Bell(DELIVER))
+
+
+def make_partitions(run: Runtime) -> None:
+    """Make the call records' next months ahead of their first call."""
+    if made := make_ahead(run.engine):
+        log.info("partitions made", count=made)
+
+
+def serve() -> None:
+    """Do every task when it is due, until asked to stop. A task that fails is tried again at its next turn."""
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, _stop)
+    run = runtime()
+    tasks = [
+        Task("sweep events", SWEEP_EVERY, ring_for_events),
+        Task("sweep deliveries", SWEEP_EVERY, ring_for_deliveries),
+        Task("partitions", HOUSEKEEPING_EVERY, make_partitions),
+    ]
+    log.info("ready", tasks=[task.name for task in tasks])
+    while not stopping.is_set():
+        for task in tasks:
+            _do_if_due(task, run)
+        stopping.wait(_until_next(tasks))
+    log.info("stopped")
+
+
+def _do_if_due(task: Task, run: Runtime) -> None:
+    if stopping.is_set() or time.monotonic() < task.due:
+        return
+    task.due = time.monotonic() + task.every
+    try:
+        task.do(run)
+    except Exception as error:  # whatever it was, the other tasks and the next turn must not suffer
+        log.warning("task failed", task=task.name, error=f"{type(error).__name__}: {error}".splitlines()[0])
+        task.due = time.monotonic() + min(task.every, SWEEP_EVERY)
+
+
+def _until_next(tasks: Sequence[Task]) -> float:
+    return max(0.0, min(task.due for task in tasks) - time.monotonic())
+
+
+def _stop(_signum: int, _frame: FrameType | None) -> None:
+    stopping.set()

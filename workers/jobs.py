@@ -1,0 +1,55 @@
+"""The jobs that doorbells ask for. They carry no data: what there is to do stands in Postgres."""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+from service.webhooks.dispatch import dispatch
+
+from service.doorbell import APPLY, DELIVER, Bell
+from service.errors import Unavailable
+from service.ledger.drain import Drained, drain
+from service.webhooks.owe import owe
+from workers.runtime import Runtime, runtime, stopping
+
+SHARD_WAIT = 0.01  # seconds until a shard that another worker holds is tried again
+SHARD_PATIENCE = 10  # tries; by then the other has found, or left to the next ring, what this ring was for
+DELIVER_SECONDS = 60.0  # how long one job dispatches before it makes room for the next ring
+
+log = structlog.get_logger()
+
+
+def apply_shard(shard: int) -> None:
+    """Apply what a shard has waiting, batch by batch, and ring for the deliveries that it entails."""
+    run = runtime()
+    run.doorbell.answer(Bell(APPLY, shard))
+    patience = SHARD_PATIENCE
+    while not stopping.is_set() and patience:
+        try:
+            drained = drain(run.engine, shard, owe)
+        except Unavailable as error:
+            log.warning("shard left to the clock", shard=shard, error=str(error.__cause__ or error).splitlines()[0])
+            return
+        if drained.busy:
+            patience -= 1
+            time.sleep(SHARD_WAIT)
+        elif drained.applied:
+            _follow_up(run, shard, drained)
+        else:
+            return
+
+
+def deliver_due() -> None:
+    """Send what is due, until nothing is or a minute has passed."""
+    run = runtime()
+    run.doorbell.answer(Bell(DELIVER))
+    summary = dispatch(run.engine, run.config, stop=stopping.is_set, seconds=DELIVER_SECONDS)
+    run.tally.attempted(summary.outcomes())
+
+
+def _follow_up(run: Runtime, shard: int, drained: Drained) -> None:
+    if drained.owed:
+        run.doorbell.ring(Bell(DELIVER))
+    run.tally.drained(len(drained.applied))
+    log.info("applied", shard=shard, events=[applied.event.id for applied in drained.applied], owed=drained.owed)
