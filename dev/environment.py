@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from dev.embedded.ports import LOOPBACK
 from dev.errors import RunError
 from dev.kept import Kept
 
@@ -40,7 +41,7 @@ def _refusal(port: int) -> str | None:
     Knocking comes first: on macOS a listener on one address doesn't keep another from listening on all.
     """
     try:
-        socket.create_connection(("127.0.0.1", port), KNOCK_SECONDS).close()
+        socket.create_connection((LOOPBACK, port), KNOCK_SECONDS).close()
     except OSError:
         return _bind_refusal(port)
     return "is already in use"
@@ -67,6 +68,7 @@ def complete(environ: Mapping[str, str], port: int, database_url: str, redis_url
         "LOG_FORMAT": "console",
         "WEBHOOK_ALLOW_NETWORKS": "127.0.0.0/8",
         "WEB_CONCURRENCY": "2",
+        "BIND": f"{LOOPBACK}:{port}",  # a demo is nobody else's on the network
         **environ,
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), environ.get("PATH", os.defpath)]),
         # Our pipes are no terminals: Python would hold lines back until it has a few thousand characters.

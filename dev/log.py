@@ -1,6 +1,5 @@
 """One readable log from many processes: each line behind the padded, coloured name of who wrote it."""
 
-import contextlib
 import os
 import re
 import signal
@@ -50,6 +49,10 @@ class Log:
         try:
             print(line, flush=True)
         except OSError:
-            with contextlib.suppress(OSError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            silence()
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+def silence() -> None:
+    """Write to nowhere from now on: nobody reads standard output any more, and each write would fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -26,7 +26,7 @@ from dev.environment import ROOT, complete, data_dir, kept_for, web_port
 from dev.errors import RunError
 from dev.fleet import Fleet
 from dev.kept import Kept
-from dev.log import Log
+from dev.log import Log, silence
 from dev.subscriber import SECRETS
 from dev.web import Web
 
@@ -67,6 +67,8 @@ def main() -> int:
     except (RunError, ServerError) as error:
         print(f"make run: {error}", file=sys.stderr, flush=True)
         return 1
+    except BrokenPipeError:
+        silence()
     return 0
 
 

@@ -1,12 +1,15 @@
 """The one screen a newcomer sees: where the service is, a key, and three lines to paste."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
 from rich.console import Console
 from rich.rule import Rule
 from rich.table import Table
+
+PASSWORD = re.compile(r"(://[^:/@]*):[^@]*@")
 
 CUSTOMER = 1
 CREDIT = 25.5
@@ -48,7 +51,7 @@ def _facts(url: str, api_key: str, database_url: str, data: Path) -> list[tuple[
         ("Base URL", url),
         ("Documentation", f"{url}/docs"),
         ("Demo API key", api_key),
-        ("PostgreSQL", database_url),
+        ("PostgreSQL", PASSWORD.sub(r"\1:…@", database_url)),
         ("Data", str(data)),
     ]
 

@@ -58,23 +58,19 @@ def read(body: bytes) -> dict[str, Any]:
 def summary(event: Mapping[str, Any]) -> list[str]:
     """Type, customer and what changed, as far as this type of event has them."""
     data = event["data"] if isinstance(event.get("data"), dict) else {}
-    parts = [str(event.get("type", "no type"))]
-    if "customer_id" in data:
-        parts.append(f"customer {data['customer_id']}")
-    return parts + change(data)
+    kind = str(event.get("type", "no type"))
+    customer = [f"customer {data['customer_id']}"] if "customer_id" in data else []
+    return [kind, *customer, *change(kind, data)]
 
 
-def change(data: Mapping[str, Any]) -> list[str]:
-    """`+5 → 30.5` of a credit change, `status suspended` of a status change."""
-    delta, balance, status = (data.get(key) for key in ("delta", "balance_after", "status"))
-    parts = []
-    if delta and balance is not None:
-        parts.append(f"{signed_number(delta)} → {balance}")
-    elif balance is not None and status is None:
-        parts.append(f"credit {balance}")
-    if not delta and status is not None:
-        parts.append(f"status {status}")
-    return parts
+def change(kind: str, data: Mapping[str, Any]) -> list[str]:
+    """`status 6` of a status change, `+5 → 30.5` of a credit change; every event carries both, new or not."""
+    if kind == "customer.status.changed":
+        return [f"status {data.get('status')}"]
+    if "balance_after" not in data:
+        return []
+    delta = f"{signed_number(data['delta'])} → " if "delta" in data else "credit "
+    return [f"{delta}{data['balance_after']}"]
 
 
 def signed_number(value: object) -> str:

@@ -27,6 +27,6 @@ if given is not None:
     run(given)
 else:
     engine = make_engine(Config.from_environ(), pool_size=1)
-    with engine.connect() as connection, connection.begin():
+    with engine.connect().execution_options(isolation_level="READ COMMITTED") as connection, connection.begin():
         run(connection)
     engine.dispose()

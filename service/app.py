@@ -10,12 +10,14 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from service import logs
 from service.access.keys import find_key_by_id
 from service.access.tokens import Signer, Tokens
-from service.api import auth, call, context, customer, docs, errors, health, limits, request_log
+from service.api import auth, call, context, customer, docs, errors, health, request_log
 from service.api.exact_json import ExactJSONProvider
+from service.api.limits import RateLimits
 from service.cli import register_commands
 from service.config import Config
 from service.db.engine import make_engine
 from service.doorbell import BackgroundDoorbell, Doorbell, connect
+from service.ledger.group_commit import GroupCommit
 from service.tally import Tally
 
 
@@ -34,7 +36,6 @@ def create_app(config: Config | None = None) -> Flask:
     context.provide(app, _services(config))
     errors.register(app)
     request_log.register(app)
-    limits.register(app, config)
     _register_routes(app)
     register_commands(app)
     if config.trusted_proxies:
@@ -52,11 +53,13 @@ def _services(config: Config) -> context.Services:
     return context.Services(
         config=config,
         engine=engine,
+        ledger=GroupCommit(engine),
         signer=signer,
         tokens=Tokens(signer, partial(find_key_by_id, engine)),
         doorbell=doorbell,
         bell=BackgroundDoorbell(doorbell),
         tally=Tally(redis),
+        limits=RateLimits(config),
     )
 
 

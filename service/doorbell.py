@@ -9,6 +9,7 @@ next sweep.
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 
 import structlog
@@ -24,6 +25,7 @@ from service.config import Config
 FLAG_TTL_MS = 2_000  # a lost job is rung for again after this long
 JOB_TTL = 60  # seconds that an unanswered ring waits in the queue before it is dropped
 JOB_TIMEOUT = 120  # seconds: twice the longest that a job means to run
+COALESCE = 0.01  # seconds for which a busy process gathers bells before it rings again; the first rings at once
 RING_TIMEOUT = 0.25  # seconds that a ring may take; a dead Redis must not hold anybody up
 
 APPLY, DELIVER = "apply", "deliver"
@@ -69,13 +71,17 @@ class Doorbell:
             for name in _JOBS
         }
 
-    def ring(self, bell: Bell) -> bool:
-        """Wake a worker; False if Redis could not be told. Ringing twice is ringing once."""
+    def ring(self, *bells: Bell) -> bool:
+        """Wake a worker for each bell; False if Redis could not be told. Ringing twice is ringing once."""
         try:
-            if self._redis.set(bell.flag, 1, nx=True, px=FLAG_TTL_MS):
-                self._enqueue(bell)
+            with self._redis.pipeline(transaction=False) as pipeline:
+                for bell in bells:
+                    pipeline.set(bell.flag, 1, nx=True, px=FLAG_TTL_MS)
+                for bell, first in zip(bells, pipeline.execute(), strict=True):
+                    if first:
+                        self._enqueue(bell)
         except RedisError as error:
-            log.debug("doorbell not rung", bell=bell.flag, error=type(error).__name__)
+            log.debug("doorbell not rung", bells=[bell.flag for bell in bells], error=type(error).__name__)
             return False
         return True
 
@@ -125,8 +131,8 @@ class BackgroundDoorbell:
                 while not self._pending:
                     self._rung.wait()
                 bells, self._pending = self._pending, {}
-            for bell in bells:
-                try:
-                    self._doorbell.ring(bell)
-                except Exception:  # the thread must outlive whatever one ring runs into
-                    log.exception("doorbell broken", bell=bell.flag)
+            try:
+                self._doorbell.ring(*bells)
+            except Exception:  # the thread must outlive whatever one ring runs into
+                log.exception("doorbell broken")
+            time.sleep(COALESCE)

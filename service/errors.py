@@ -70,6 +70,16 @@ class Unavailable(Refusal):
         self.retry_after = retry_after
 
 
+class TooManyRequests(Refusal):
+    """More requests than the limit allows; `retry_after` is in seconds."""
+
+    sentence = "too many requests, slow down"
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__()
+        self.retry_after = retry_after
+
+
 class Misconfigured(SystemExit):
     """The process cannot run as it is set up.
 

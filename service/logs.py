@@ -23,11 +23,12 @@ def configure(config: Config) -> None:
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     console = config.log_format == CONSOLE
+    if not console:
+        shared.append(structlog.processors.TimeStamper(fmt="iso", utc=True))
     renderer = (
-        structlog.dev.ConsoleRenderer(colors=False, pad_event_to=24, timestamp_key=None)
+        structlog.dev.ConsoleRenderer(colors=False, pad_event_to=24)
         if console
         else structlog.processors.JSONRenderer()
     )

@@ -40,7 +40,7 @@ class Tally:
             raw = self._redis.hgetall(KEY)
         except RedisError:
             return
-        counts = {name.decode(): int(value) for name, value in raw.items()}
+        counts = {str(name, "utf-8") if isinstance(name, bytes) else name: int(value) for name, value in raw.items()}
         yield _drains(counts)
         attempts = CounterMetricFamily("pbx_delivery_attempts", "Webhook attempts by outcome", labels=["outcome"])
         for name, value in sorted(counts.items()):

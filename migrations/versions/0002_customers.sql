@@ -44,19 +44,28 @@ LANGUAGE plpgsql STABLE AS $$
 DECLARE
     form  text := substring(p_ref FROM '^(id|username|caller_id):');
     value text := CASE WHEN form IS NULL THEN p_ref ELSE substr(p_ref, length(form) + 2) END;
-    as_id bigint;
+    means bigint[] := '{}';
+    one   bigint;
 BEGIN
-    IF coalesce(form, 'id') = 'id' AND value ~ '^[1-9][0-9]{0,18}$' AND value::numeric <= 9223372036854775807 THEN
-        as_id := value;
+    -- Three look-ups, each by a unique index: faster than one statement with a UNION.
+    IF (form IS NULL OR form = 'id') AND value ~ '^[1-9][0-9]{0,18}$' AND value::numeric <= 9223372036854775807 THEN
+        SELECT id INTO one FROM customer WHERE id = value::bigint AND client_id = p_client;
+        IF FOUND THEN
+            means := ARRAY[one];
+        END IF;
     END IF;
-    RETURN ARRAY(
-        SELECT id FROM customer WHERE as_id IS NOT NULL AND id = as_id AND client_id = p_client
-        UNION
-        SELECT id FROM customer
-        WHERE coalesce(form, 'username') = 'username' AND client_id = p_client AND username = value
-        UNION
-        SELECT customer_id FROM caller_id
-        WHERE coalesce(form, 'caller_id') = 'caller_id' AND client_id = p_client AND cid = value
-    );
+    IF form IS NULL OR form = 'username' THEN
+        SELECT id INTO one FROM customer WHERE client_id = p_client AND username = value;
+        IF one IS NOT NULL AND one <> ALL (means) THEN
+            means := means || one;
+        END IF;
+    END IF;
+    IF form IS NULL OR form = 'caller_id' THEN
+        SELECT customer_id INTO one FROM caller_id WHERE client_id = p_client AND cid = value;
+        IF one IS NOT NULL AND one <> ALL (means) THEN
+            means := means || one;
+        END IF;
+    END IF;
+    RETURN means;
 END;
 $$;

@@ -1,43 +1,29 @@
--- One field of the hashed text: its length in four bytes, then its UTF-8 bytes; a NULL is a length of -1 and no bytes.
--- Without the length, ('ab', 'c') and ('a', 'bc') would hash alike.
-CREATE FUNCTION ledger_hash_field(p_field text) RETURNS bytea
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT coalesce(int4send(octet_length(p_field)) || convert_to(p_field, 'UTF8'), '\xffffffff'::bytea)
-$$;
-
--- The hash of an event, format 1: SHA-256 over the hash before it (empty for the first) and the fields in this order.
--- Money as text with five decimals; the moment in whole microseconds since 1970. service/ledger/chain.py does the same.
-CREATE FUNCTION ledger_event_hash(p_previous bytea, p_event ledger_event) RETURNS bytea
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT sha256(
-        p_previous
-        || ledger_hash_field('1')
-        || ledger_hash_field(p_event.customer_id::text)
-        || ledger_hash_field(p_event.seq::text)
-        || ledger_hash_field(p_event.client_id::text)
-        || ledger_hash_field(p_event.command_id::text)
-        || ledger_hash_field(p_event.kind)
-        || ledger_hash_field(p_event.amount::text)
-        || ledger_hash_field(p_event.delta::text)
-        || ledger_hash_field(p_event.balance_after::text)
-        || ledger_hash_field(p_event.status_after::text)
-        || ledger_hash_field(p_event.reason)
-        || ledger_hash_field(p_event.reference)
-        || ledger_hash_field(p_event.actor)
-        || ledger_hash_field(p_event.request_id)
-        || ledger_hash_field((extract(epoch FROM p_event.recorded_at) * 1000000)::bigint::text)
-    )
+-- Fields as one text from which they can be told apart again: each as a netstring, `<octets>:<field>,`, and a NULL as
+-- `-,`. Without the length, ('ab', 'c') and ('a', 'bc') would hash alike.
+CREATE FUNCTION ledger_netstrings(VARIADIC p_fields text[]) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+    framed text := '';
+    field  text;
+BEGIN
+    FOREACH field IN ARRAY p_fields LOOP
+        framed := framed || coalesce(octet_length(field) || ':' || field || ',', '-,');
+    END LOOP;
+    RETURN framed;
+END;
 $$;
 
 -- The door. Takes commands as arrays of one length, gives one outcome for each; a bad command never fails its
 -- neighbours. One call is one transaction's worth of work and one round trip.
 --
+--   p_wait    wait for streams that another session has locked (2 s at most, then the call fails); or leave them be,
+--             which is for those who append for several callers at once.
 --   p_again   the same commands may have been appended before, by a call whose answer was lost: look first.
 --
--- Outcomes: appended, not_found, ambiguous, not_exact (more than five decimals), bad_kind.
+-- Outcomes: appended, not_found, ambiguous, not_exact (more than five decimals), bad_kind, busy (without p_wait).
 -- Locks: the heads of all customers concerned, in the order of their ids, so that two calls can't deadlock.
 CREATE FUNCTION ledger_append(
-    p_client      uuid,
+    p_clients     uuid[],
     p_refs        text[],
     p_command_ids uuid[],
     p_kinds       text[],
@@ -45,8 +31,9 @@ CREATE FUNCTION ledger_append(
     p_statuses    smallint[],
     p_reasons     text[],
     p_references  text[],
-    p_actor       text,
-    p_request_id  text,
+    p_actors      text[],
+    p_request_ids text[],
+    p_wait        boolean DEFAULT true,
     p_again       boolean DEFAULT false
 ) RETURNS TABLE (ordinal integer, outcome text, customer_id bigint, seq bigint, balance_after numeric, status_after smallint)
 LANGUAGE plpgsql
@@ -57,13 +44,16 @@ DECLARE
     c_tail CONSTANT bigint := 10000;  -- a lost answer is asked for again within seconds: it is among the last events
     size   CONSTANT integer := cardinality(p_refs);
     ids    bigint[] := array_fill(NULL::bigint, ARRAY[size]);
+    turns  integer[];                 -- the commands in the order of their customers' ids, each customer's as given
+    turn   integer := 1;
     found  bigint[];
+    heads  stream[];
     head   stream;
     event  ledger_event;
     i      integer;
 BEGIN
     FOR i IN 1 .. size LOOP
-        found := customer_resolve(p_client, p_refs[i]);
+        found := customer_resolve(p_clients[i], p_refs[i]);
         IF cardinality(found) = 1 THEN
             ids[i] := found[1];
         ELSE
@@ -73,71 +63,91 @@ BEGIN
         END IF;
     END LOOP;
 
-    PERFORM FROM stream s WHERE s.customer_id = ANY (ids) ORDER BY s.customer_id FOR UPDATE;
+    IF size = 1 THEN
+        turns := ARRAY[1];
+    ELSE
+        turns := ARRAY(SELECT n FROM generate_series(1, size) n WHERE ids[n] IS NOT NULL ORDER BY ids[n], n);
+    END IF;
+    IF p_wait THEN
+        heads := ARRAY(SELECT s FROM stream s WHERE s.customer_id = ANY (ids) ORDER BY s.customer_id FOR UPDATE);
+    ELSE
+        heads := ARRAY(SELECT s FROM stream s WHERE s.customer_id = ANY (ids) ORDER BY s.customer_id
+                       FOR UPDATE SKIP LOCKED);
+    END IF;
 
-    FOR i IN SELECT n FROM generate_series(1, size) n WHERE ids[n] IS NOT NULL ORDER BY ids[n], n LOOP
-        ordinal := i;
-        IF head.customer_id IS DISTINCT FROM ids[i] THEN
-            SELECT * INTO STRICT head FROM stream s WHERE s.customer_id = ids[i];
-        END IF;
+    FOREACH head IN ARRAY heads LOOP
+        WHILE ids[turns[turn]] <= head.customer_id LOOP
+            i := turns[turn];
+            turn := turn + 1;
 
-        IF p_again THEN
-            SELECT * INTO event FROM ledger_event e
-            WHERE e.customer_id = ids[i] AND e.seq > head.last_seq - c_tail AND e.command_id = p_command_ids[i];
-            IF FOUND THEN
-                outcome := 'appended';
-                customer_id := event.customer_id;
-                seq := event.seq;
-                balance_after := event.balance_after;
-                status_after := event.status_after;
-                RETURN NEXT;
-                CONTINUE;
+            event := NULL;
+            IF p_again THEN
+                SELECT * INTO event FROM ledger_event e
+                WHERE e.customer_id = ids[i] AND e.seq > head.last_seq - c_tail AND e.command_id = p_command_ids[i];
             END IF;
-        END IF;
+            outcome := CASE
+                WHEN ids[i] < head.customer_id THEN 'busy'  -- its head was skipped
+                WHEN event.seq IS NOT NULL THEN 'appended'
+                WHEN p_kinds[i] NOT IN ('customer.created', 'credit.set', 'status.set') THEN 'bad_kind'
+                WHEN p_amounts[i] <> round(p_amounts[i], 5) THEN 'not_exact'
+                ELSE 'appended'
+            END;
 
-        outcome := CASE
-            WHEN p_kinds[i] NOT IN ('customer.created', 'credit.set', 'status.set') THEN 'bad_kind'
-            WHEN p_amounts[i] <> round(p_amounts[i], 5) THEN 'not_exact'
-            ELSE 'appended'
-        END;
-        customer_id := ids[i];
-        seq := NULL;
-        balance_after := head.balance;
-        status_after := head.status;
-        IF outcome <> 'appended' THEN
+            IF outcome = 'appended' AND event.seq IS NULL THEN
+                event.customer_id := head.customer_id;
+                event.seq := head.last_seq + 1;
+                event.client_id := head.client_id;
+                event.command_id := p_command_ids[i];
+                event.kind := p_kinds[i];
+                event.amount := p_amounts[i];
+                event.balance_after := coalesce(p_amounts[i], head.balance);
+                event.delta := event.balance_after - head.balance;
+                event.status_after := coalesce(p_statuses[i], head.status);
+                event.reason := p_reasons[i];
+                event.reference := p_references[i];
+                event.actor := p_actors[i];
+                event.request_id := p_request_ids[i];
+                -- A clock that is set back never reorders a stream.
+                event.recorded_at := greatest(clock_timestamp(), head.last_at);
+                event.hash_format := 1;
+                -- Format 1: SHA-256 over the hash before (nothing for the first) and these fields. Money with five
+                -- decimals, the moment in microseconds since 1970. service/ledger/chain.py works out the same.
+                event.hash := sha256(head.last_hash || convert_to(ledger_netstrings(
+                    '1', event.customer_id::text, event.seq::text, event.client_id::text, event.command_id::text,
+                    event.kind, event.amount::text, event.delta::text, event.balance_after::text,
+                    event.status_after::text, event.reason, event.reference, event.actor, event.request_id,
+                    (extract(epoch FROM event.recorded_at) * 1000000)::bigint::text
+                ), 'UTF8'));
+
+                INSERT INTO ledger_event VALUES (event.*);
+                INSERT INTO outbox (customer_id, seq, shard, recorded_at)
+                VALUES (event.customer_id, event.seq, ledger_shard(event.customer_id), event.recorded_at);
+
+                head.last_seq := event.seq;
+                head.balance := event.balance_after;
+                head.status := event.status_after;
+                head.last_hash := event.hash;
+                head.last_at := event.recorded_at;
+            END IF;
+
+            ordinal := i;
+            customer_id := ids[i];
+            seq := event.seq;
+            balance_after := coalesce(event.balance_after, head.balance);
+            status_after := coalesce(event.status_after, head.status);
             RETURN NEXT;
-            CONTINUE;
-        END IF;
+        END LOOP;
 
-        event.customer_id := ids[i];
-        event.seq := head.last_seq + 1;
-        event.client_id := head.client_id;
-        event.command_id := p_command_ids[i];
-        event.kind := p_kinds[i];
-        event.amount := p_amounts[i];
-        event.balance_after := coalesce(p_amounts[i], head.balance);
-        event.delta := event.balance_after - head.balance;
-        event.status_after := coalesce(p_statuses[i], head.status);
-        event.reason := p_reasons[i];
-        event.reference := p_references[i];
-        event.actor := p_actor;
-        event.request_id := p_request_id;
-        event.recorded_at := greatest(clock_timestamp(), head.last_at);  -- a clock set back never reorders a stream
-        event.hash_format := 1;
-        event.hash := ledger_event_hash(head.last_hash, event);
-
-        INSERT INTO ledger_event SELECT event.*;
-        INSERT INTO outbox (customer_id, seq, shard, recorded_at)
-        VALUES (event.customer_id, event.seq, ledger_shard(event.customer_id), event.recorded_at);
         UPDATE stream s
-        SET last_seq = event.seq, balance = event.balance_after, status = event.status_after,
-            last_hash = event.hash, last_at = event.recorded_at
-        WHERE s.customer_id = event.customer_id
-        RETURNING * INTO head;
+        SET last_seq = head.last_seq, balance = head.balance, status = head.status,
+            last_hash = head.last_hash, last_at = head.last_at
+        WHERE s.customer_id = head.customer_id;
+    END LOOP;
 
-        seq := event.seq;
-        balance_after := event.balance_after;
-        status_after := event.status_after;
+    WHILE ids[turns[turn]] IS NOT NULL LOOP
+        ordinal := turns[turn];
+        outcome := 'busy';
+        turn := turn + 1;
         RETURN NEXT;
     END LOOP;
 END;

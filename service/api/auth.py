@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Response
-from flask_limiter.util import get_remote_address
 
 from service.access.keys import find_key
 from service.api.answer import answer
 from service.api.context import services
-from service.api.limits import limiter, token_rate
 from service.api.parsing import Blueprint
 from service.api.schemas.auth import TokenAnswer, TokenRequest
 
@@ -18,7 +16,6 @@ blueprint = Blueprint("Authentication", __name__, url_prefix="/v1/auth", descrip
 
 
 @blueprint.route("/token", methods=["POST"])
-@limiter.limit(token_rate, key_func=get_remote_address)
 @blueprint.arguments(TokenRequest())
 @blueprint.response(200, TokenAnswer())
 def create_token(body: dict[str, Any]) -> Response:
@@ -26,6 +23,7 @@ def create_token(body: dict[str, Any]) -> Response:
 
     API Token bạn lấy từ service thông qua {API_KEY} được Tổng đài cung cấp.
     """
+    services().limits.count_token_request()
     holder = find_key(services().engine, body["api_key"])
     token = services().signer.sign(holder, services().config.token_ttl)
     return answer(

@@ -10,9 +10,11 @@ from sqlalchemy import Engine
 
 from service.access.keys import KeyHolder
 from service.access.tokens import Signer, Tokens
+from service.api.limits import RateLimits
 from service.config import Config
 from service.doorbell import BackgroundDoorbell, Doorbell
 from service.ledger.command import Caller
+from service.ledger.group_commit import GroupCommit
 from service.tally import Tally
 
 _NAME = "pbx-ledger"
@@ -24,11 +26,13 @@ class Services:
 
     config: Config
     engine: Engine
+    ledger: GroupCommit
     signer: Signer
     tokens: Tokens
     doorbell: Doorbell
     bell: BackgroundDoorbell
     tally: Tally
+    limits: RateLimits
 
 
 def provide(app: Flask, services: Services) -> None:

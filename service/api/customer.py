@@ -21,7 +21,6 @@ from service.api.schemas.customer import (
 )
 from service.customers.read import CustomerFilter, CustomerView, find_customer, list_customers
 from service.doorbell import APPLY, Bell
-from service.ledger.append import append_one
 from service.ledger.command import Command, set_credit, set_status
 from service.ledger.drain import shard_of
 
@@ -69,7 +68,7 @@ def put_credit(body: dict[str, Any], ref: str) -> Response:
 
     API dùng để cập nhật số dư khách hàng theo id. (Log sẽ được lưu mỗi khi update thành công)
     """
-    return _change(set_credit(ref, body["credit"], body["reason"]))
+    return _change(set_credit(caller(), ref, body["credit"], body["reason"]))
 
 
 @blueprint.route("/<ref:ref>/status", methods=["PUT"])
@@ -81,11 +80,11 @@ def put_status(body: dict[str, Any], ref: str) -> Response:
 
     API dùng để cập nhật trạng thái khách hàng theo id. (Log sẽ được lưu mỗi khi update thành công)
     """
-    return _change(set_status(ref, body["status"], body["reason"]))
+    return _change(set_status(caller(), ref, body["status"], body["reason"]))
 
 
 def _change(command: Command) -> Response:
-    appended = append_one(services().engine, caller(), command)
+    appended = services().ledger.append(command)
     services().bell.ring(Bell(APPLY, shard_of(appended.customer_id)))
     response = answer({"id": str(appended.customer_id), "message": "successfully"})
     response.headers["ETag"] = f'"{appended.seq}"'

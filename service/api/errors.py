@@ -16,6 +16,7 @@ STATUS: dict[type[errors.Refusal], int] = {
     errors.NotFound: 404,
     errors.AmbiguousReference: 409,
     errors.AlreadyExists: 409,
+    errors.TooManyRequests: 429,
     errors.Unavailable: 503,
 }
 
@@ -23,7 +24,6 @@ STATUS: dict[type[errors.Refusal], int] = {
 _SENTENCES = {
     RequestEntityTooLarge.code: "the request body is too large",
     UnsupportedMediaType.code: "the body must be application/json",
-    429: "too many requests, slow down",
     500: "internal error",
 }
 
@@ -51,8 +51,9 @@ def _refusal(refusal: errors.Refusal) -> Response:
     response = error_response(status_of(refusal), refusal.sentence)
     if isinstance(refusal, errors.Unauthorized):
         response.headers["WWW-Authenticate"] = 'Bearer realm="pbx"'
-    if isinstance(refusal, errors.Unavailable):
+    if isinstance(refusal, errors.Unavailable | errors.TooManyRequests):
         response.headers["Retry-After"] = str(refusal.retry_after)
+    if isinstance(refusal, errors.Unavailable):
         log.warning("unavailable", error=str(refusal.__cause__ or refusal).splitlines()[0])
     return response
 

@@ -22,6 +22,7 @@ def needs(scope: Scope) -> Callable[[View], View]:
     def guard(view: View) -> View:
         @wraps(view)
         def guarded(*args: Any, **kwargs: Any) -> Any:
+            services().limits.count_request()
             holder = services().tokens.authenticate(_bearer())
             if scope not in holder.scopes:
                 raise MissingScope(scope)

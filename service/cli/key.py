@@ -16,7 +16,7 @@ from service.cli.group import Group, check_schema
 group = Group("key", help="API keys of a client.", callback=check_schema)
 
 
-class Moment(click.ParamType):
+class Moment(click.ParamType[datetime]):
     """A moment to come: `YYYY-MM-DD HH:MM:SS` in TIMEZONE, or RFC 3339."""
 
     name = "moment"

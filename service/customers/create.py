@@ -68,7 +68,7 @@ def create_customer(tx: Connection, caller: Caller, new: NewCustomer) -> int:
     except sa.IntegrityError as error:
         raise AlreadyExists(_taken(error)) from None
     tx.execute(insert(Stream).values(customer_id=customer_id, client_id=caller.client_id, status=int(new.status)))
-    append_within(tx, caller, [open_account(customer_id, new.credit, new.status)])
+    append_within(tx, [open_account(caller, customer_id, new.credit, new.status)])
     return customer_id
 
 

@@ -19,6 +19,7 @@ def make_engine(config: Config, *, pool_size: int | None = None) -> Engine:
     return create_engine(
         config.database_url,
         pool_size=pool_size or config.database_pool_size,
+        isolation_level="AUTOCOMMIT",  # a statement is a transaction, unless service.db.transaction says otherwise
         max_overflow=0,
         hide_parameters=True,  # an error that is logged names the statement, never the values
         pool_timeout=POOL_TIMEOUT,

@@ -28,15 +28,17 @@ _TRY_AGAIN = (
 @contextmanager
 def transaction(engine: Engine) -> Iterator[Connection]:
     """A transaction that commits at the end of the block. Raises Unavailable when the database cannot do it now."""
-    with translated(), engine.begin() as connection:
-        yield connection
+    with translated(), engine.connect() as connection:
+        connection.execution_options(isolation_level="READ COMMITTED")
+        with connection.begin():
+            yield connection
 
 
 @contextmanager
 def single_statement(engine: Engine) -> Iterator[Connection]:
     """A connection in autocommit: each statement is a transaction of its own, in one round trip."""
     with translated(), engine.connect() as connection:
-        yield connection.execution_options(isolation_level="AUTOCOMMIT")
+        yield connection
 
 
 reading = single_statement

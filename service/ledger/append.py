@@ -10,78 +10,93 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from typing import Any
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy import exc as sa
 
-from service.db.transaction import single_statement, translated
-from service.errors import AmbiguousReference, CustomerNotFound, Invalid, Refusal
-from service.ledger.command import Appended, Caller, Command
+from service.db.transaction import translated
+from service.errors import AmbiguousReference, CustomerNotFound, Invalid, Refusal, Unavailable
+from service.ledger.command import Appended, Command
+
+
+class StreamBusy(Refusal):
+    """Another session holds the stream, and the call did not mean to wait for it."""
+
 
 Outcome = Appended | Refusal
 
-_DOOR = """
-SELECT ordinal, outcome, customer_id, seq, balance_after, status_after
-FROM ledger_append(
-    %s::uuid, %s::text[], %s::uuid[], %s::text[], %s::numeric[], %s::smallint[], %s::text[], %s::text[],
-    %s::text, %s::text, %s::boolean
-)
-"""
+_COLUMNS = "ordinal, outcome, customer_id, seq, balance_after, status_after"
+_TYPES = ("uuid", "text", "uuid", "text", "numeric", "smallint", "text", "text", "text", "text")
+_MANY = f"SELECT {_COLUMNS} FROM ledger_append({', '.join(f'%s::{t}[]' for t in _TYPES)}, %s, %s)"  # noqa: S608  constants
+_ONE = f"SELECT {_COLUMNS} FROM ledger_append({', '.join(f'ARRAY[%s::{t}]' for t in _TYPES)}, %s, %s)"  # noqa: S608
 
 _REFUSALS: dict[str, Callable[[Command], Refusal]] = {
     "not_found": lambda _: CustomerNotFound(),
     "ambiguous": lambda command: AmbiguousReference(command.ref),
-    "not_exact": lambda _: Invalid("credit: at most 5 digits after the point"),
+    "not_exact": lambda _: Invalid("credit: at most 10 digits before the point and 5 after"),
+    "busy": lambda _: StreamBusy(),
 }
 
 
-def append(engine: Engine, caller: Caller, commands: Sequence[Command]) -> list[Outcome]:
-    """Carry out commands in one transaction: an outcome for each, in order. Raises Unavailable: ask again."""
+def append(engine: Engine, commands: Sequence[Command], *, wait: bool = True) -> list[Outcome]:
+    """Carry out commands in one transaction: an outcome for each, in order.
+
+    Without `wait`, a command whose stream is locked elsewhere comes back as StreamBusy, and nothing is waited for.
+    Raises Unavailable: nothing was written, or the connection broke twice.
+    """
     with translated():
         try:
-            with single_statement(engine) as connection:
-                return append_within(connection, caller, commands)
+            with engine.connect() as connection:
+                return append_within(connection, commands, wait=wait)
         except sa.DBAPIError as error:
             if not error.connection_invalidated:
                 raise
-        with single_statement(engine) as connection:
-            return append_within(connection, caller, commands, again=True)
+        with engine.connect() as connection:
+            return append_within(connection, commands, again=True)
 
 
-def append_one(engine: Engine, caller: Caller, command: Command) -> Appended:
+def append_one(engine: Engine, command: Command) -> Appended:
     """Carry out one command. Raises its Refusal, or Unavailable."""
-    return _appended(append(engine, caller, [command])[0])
+    return appended(append(engine, [command])[0])
 
 
 def append_within(
-    connection: Connection, caller: Caller, commands: Sequence[Command], *, again: bool = False
+    connection: Connection, commands: Sequence[Command], *, wait: bool = True, again: bool = False
 ) -> list[Outcome]:
     """The same inside the transaction of `connection`, which decides whether it lasts."""
-    parameters = (
-        caller.client_id,
-        [c.ref for c in commands],
-        [c.id for c in commands],
-        [c.kind.value for c in commands],
-        [c.amount for c in commands],
-        [None if c.status is None else int(c.status) for c in commands],
-        [c.reason for c in commands],
-        [c.reference for c in commands],
-        caller.actor,
-        caller.request_id,
-        again,
-    )
-    rows = connection.exec_driver_sql(_DOOR, parameters).all()
-    outcomes: dict[int, Outcome] = {row[0]: _outcome(commands[row[0] - 1], *row[1:]) for row in rows}
+    rows = [_row(command) for command in commands]
+    if len(rows) == 1:  # scalars cost the driver far less than arrays of one
+        found = connection.exec_driver_sql(_ONE, (*rows[0], wait, again))
+    else:
+        found = connection.exec_driver_sql(_MANY, (*map(list, zip(*rows, strict=True)), wait, again))
+    outcomes: dict[int, Outcome] = {row[0]: _outcome(commands[row[0] - 1], *row[1:]) for row in found}
     return [outcomes[ordinal] for ordinal in range(1, len(commands) + 1)]
+
+
+def appended(outcome: Outcome) -> Appended:
+    """The outcome if it is a good one. Raises it otherwise."""
+    if isinstance(outcome, Refusal):
+        raise Unavailable if isinstance(outcome, StreamBusy) else outcome
+    return outcome
+
+
+def _row(command: Command) -> tuple[Any, ...]:
+    return (
+        command.caller.client_id,
+        command.ref,
+        command.id,
+        command.kind.value,
+        command.amount,
+        command.status if command.status is None else int(command.status),
+        command.reason,
+        command.reference,
+        command.caller.actor,
+        command.caller.request_id,
+    )
 
 
 def _outcome(command: Command, outcome: str, customer: int, seq: int, balance: Decimal, status: int) -> Outcome:
     if outcome == "appended":
         return Appended(customer, seq, balance, status)
     return _REFUSALS[outcome](command)
-
-
-def _appended(outcome: Outcome) -> Appended:
-    if isinstance(outcome, Refusal):
-        raise outcome
-    return outcome

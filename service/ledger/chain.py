@@ -1,14 +1,13 @@
 """The hash chain, worked out a second time: independent of the SQL that wrote it, so that each can prove the other.
 
 Format 1: SHA-256 over the previous hash (empty before the first event) and fourteen fields behind a format number. A
-field is its length in four big-endian bytes and then its UTF-8 bytes; nothing at all is the length -1. Money is text
-with five decimals, the moment whole microseconds since 1970.
+field is a netstring, `<bytes>:<UTF-8>,`, and nothing at all is `-,`. Money is text with five decimals, the moment whole
+microseconds since 1970.
 """
 
 from __future__ import annotations
 
 import hashlib
-import struct
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from decimal import Decimal
 
 FORMAT = 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NOTHING = b"\xff\xff\xff\xff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +70,6 @@ def _money(amount: Decimal | None) -> str | None:
 
 def _framed(field: str | None) -> bytes:
     if field is None:
-        return _NOTHING
+        return b"-,"
     data = field.encode()
-    return struct.pack(">i", len(data)) + data
+    return b"%d:%b," % (len(data), data)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import random
 import uuid
 from dataclasses import dataclass, field
 from decimal import Decimal
 
 from service.ledger.event import Kind, Status, event_id
+
+
+def _command_id() -> uuid.UUID:
+    """Unique, but no secret: the fast generator will do, and Python seeds it anew in every forked process."""
+    return uuid.UUID(int=random.getrandbits(128), version=4)  # noqa: S311
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +32,14 @@ class Command:
     carried out twice.
     """
 
+    caller: Caller
     ref: str
     kind: Kind
     amount: Decimal | None = None
     status: Status | None = None
     reason: str | None = None
     reference: str | None = None
-    id: uuid.UUID = field(default_factory=uuid.uuid4)
+    id: uuid.UUID = field(default_factory=_command_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +57,16 @@ class Appended:
         return event_id(self.customer_id, self.seq)
 
 
-def set_credit(ref: str, credit: Decimal, reason: str | None = None) -> Command:
+def set_credit(caller: Caller, ref: str, credit: Decimal, reason: str | None = None) -> Command:
     """Make the credit what it should be. The delta is worked out under the stream's lock."""
-    return Command(ref, Kind.CREDIT_SET, amount=credit, reason=reason)
+    return Command(caller, ref, Kind.CREDIT_SET, amount=credit, reason=reason)
 
 
-def set_status(ref: str, status: Status, reason: str | None = None) -> Command:
+def set_status(caller: Caller, ref: str, status: Status, reason: str | None = None) -> Command:
     """Make the status what it should be."""
-    return Command(ref, Kind.STATUS_SET, status=status, reason=reason)
+    return Command(caller, ref, Kind.STATUS_SET, status=status, reason=reason)
 
 
-def open_account(customer_id: int, credit: Decimal, status: Status) -> Command:
+def open_account(caller: Caller, customer_id: int, credit: Decimal, status: Status) -> Command:
     """The first event of a stream: the customer is there, with this credit and status."""
-    return Command(f"id:{customer_id}", Kind.CUSTOMER_CREATED, amount=credit, status=status)
+    return Command(caller, f"id:{customer_id}", Kind.CUSTOMER_CREATED, amount=credit, status=status)

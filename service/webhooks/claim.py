@@ -12,7 +12,7 @@ transaction: a lease says whose a delivery is and until when, and a lease that h
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, Engine, text
@@ -40,15 +40,14 @@ _START = Address(uuid.UUID(int=0), uuid.UUID(int=0))
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a claim may take: `room` in all, `per_endpoint` in flight over all processes, none for those to `avoid`.
-
-    `lease` is in seconds.
+    """What a claim may take: `room` in all, and for an endpoint no more than its `allowance`, nor than keeps what all
+    processes together have in flight for it within `per_endpoint`. `lease` is in seconds.
     """
 
     room: int
     per_endpoint: int
+    allowance: Callable[[Address], int]
     lease: float
-    avoid: Collection[Address] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +148,7 @@ def _step(tx: Connection, priority: int, after: Address) -> list[Waiting]:
 
 
 def allot(
-    walk: Iterable[Waiting], limits: Limits, taken: Collection[Address] = ()
+    walk: Iterable[Waiting], limits: Limits, taken: Sequence[Address] = ()
 ) -> tuple[dict[Address, int], Address | None]:
     """How many deliveries each endpoint may have sent now, and the last endpoint that was considered. Pure.
 
@@ -161,13 +160,16 @@ def allot(
         if room <= 0:
             break
         last = waiting.address
-        if waiting.due and last not in limits.avoid:
-            ceiling = min(limits.per_endpoint, max(1, int(room * SHARE)))
-            quota = min(room, ceiling - waiting.sending - sum(address == last for address in taken))
-            if quota > 0:
-                quotas[last] = quota
-                room -= quota
+        quota = min(room, _most(waiting, room, limits) - taken.count(last)) if waiting.due else 0
+        if quota > 0:
+            quotas[last] = quota
+            room -= quota
     return quotas, last
+
+
+def _most(waiting: Waiting, room: int, limits: Limits) -> int:
+    ceiling = min(limits.per_endpoint, max(1, int(room * SHARE)))
+    return min(ceiling - waiting.sending, limits.allowance(waiting.address))
 
 
 def _lock(tx: Connection, priority: int, quotas: dict[Address, int]) -> list[_Key]:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import ParamSpec, TypeVar
 
@@ -23,6 +23,7 @@ from sqlalchemy import Engine
 from service.config import Config
 from service.errors import Unavailable
 from service.webhooks.claim import Address, Claimed, Limits, Rotation, claim
+from service.webhooks.pace import Pace
 from service.webhooks.record import Outcome, record, release
 from service.webhooks.sends import Sends
 from service.webhooks.transport import Transport
@@ -37,6 +38,7 @@ PATIENCE = 5.0  # seconds that a loop about to end tries to write down its last 
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Allowance = Callable[[Address], int]
 
 log = structlog.get_logger()
 
@@ -50,6 +52,10 @@ class Summary:
     failed: int = 0
     abandoned: int = 0
     skipped: int = 0
+
+    def outcomes(self) -> Mapping[str, int]:
+        """The same by name, for a metric with the outcome as its label."""
+        return asdict(self)
 
 
 def dispatch(
@@ -72,7 +78,7 @@ async def _dispatch(
     engine: Engine, settings: Config, stop: Callable[[], bool], wake: Callable[[], bool], seconds: float
 ) -> Summary:
     async with Transport(settings.webhook_allow_networks, settings.webhook_timeout) as transport:
-        loop = _Loop(engine, settings, Sends(transport), stop, wake)
+        loop = _Loop(engine, settings, Sends(transport, Pace(settings.webhook_endpoint_in_flight)), stop, wake)
         try:
             await loop.work(time.monotonic() + seconds)
         finally:
@@ -105,7 +111,7 @@ class _Loop:
         while not self._stop() and self._busy(now := time.monotonic(), end) and now < last_call:
             await self._record()
             if self._wake() or now >= self._next_look:
-                await self._claim(self._sends.slow() if now > end else ())
+                await self._claim(self._sends.allowance if now < end else self._sends.allowance_of_the_fast)
             await asyncio.sleep(TURN)
 
     async def finish(self) -> None:
@@ -129,8 +135,8 @@ class _Loop:
             return True
         return now < end and now - self._busy_at < LINGER
 
-    async def _claim(self, avoid: Collection[Address]) -> None:
-        limits = self._limits(avoid)
+    async def _claim(self, allowance: Allowance) -> None:
+        limits = self._limits(allowance)
         start_by = time.monotonic() + LEASE_SLACK / 2
         try:
             claimed = await self._in_thread(claim, self._engine, limits, self._rotation) if limits.room else Claimed()
@@ -145,13 +151,13 @@ class _Loop:
         else:
             self._sends.start(claimed.claims)
 
-    def _limits(self, avoid: Collection[Address]) -> Limits:
+    def _limits(self, allowance: Allowance) -> Limits:
         settings = self._settings
         return Limits(
             room=settings.webhook_in_flight - len(self._sends),
             per_endpoint=settings.webhook_endpoint_in_flight,
+            allowance=allowance,
             lease=settings.webhook_timeout + LEASE_SLACK,
-            avoid=avoid,
         )
 
     async def _release(self, claimed: Claimed) -> None:

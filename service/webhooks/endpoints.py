@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import uuid
 from collections.abc import Collection, Sequence
@@ -20,6 +21,9 @@ from service.webhooks.signing import new_secret
 
 MAX_URL = 2000  # characters
 _DEFAULT_PORTS = {"https": 443, "http": 80}
+_ODD_NUMBER = re.compile(
+    r"\d+$|0x[0-9a-f]*$", re.ASCII
+)  # 127.1, 0x7f000001: an address to C's resolver, though not to us
 
 
 def add_endpoint(
@@ -55,6 +59,8 @@ def check_url(url: str, allow: Sequence[Network]) -> None:
     parts, port = _split(url)
     scheme, host = parts.scheme, parts.hostname or ""
     literal = _as_literal(host)
+    if not literal and _ODD_NUMBER.match(host.rpartition(".")[2]):
+        raise Invalid("url must name a host, or an address in its usual form")
     if scheme == "http" and not _leads_inside(host, port, allow):
         raise Invalid("url must begin with https://")
     if scheme == "https" and literal and not may_dial(literal, port, allow, tls=True):

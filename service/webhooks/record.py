@@ -21,7 +21,7 @@ from service.webhooks.verdict import CutShort, Delivered, Permanent, Verdict
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What becomes of a delivery. `outcome` is the attempt's, `after` the seconds until the next one, if there is one."""
+    """What becomes of a delivery. `outcome` is the attempt's, `after` the seconds until the next one, if any."""
 
     outcome: str
     status: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ import structlog
 
 from service.ledger.event import event_id
 from service.webhooks.claim import Address, Claim
+from service.webhooks.pace import Pace
 from service.webhooks.record import Outcome, outcome
 from service.webhooks.transport import Transport
 from service.webhooks.verdict import CutShort, Verdict
@@ -29,10 +31,12 @@ class _Send:
 class Sends:
     """The requests under way. Belongs to one event loop; its length is their number."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, pace: Pace) -> None:
         self._transport = transport
+        self._pace = pace
         self._under_way: dict[asyncio.Task[None], _Send] = {}
         self._finished: list[Outcome] = []
+        self._at_once: Counter[Address] = Counter()
         self._slow: set[Address] = set()
 
     def __len__(self) -> int:
@@ -43,6 +47,7 @@ class Sends:
         for claim in claims:
             task = asyncio.create_task(self._send(claim))
             self._under_way[task] = _Send(claim.address, time.monotonic())
+            self._at_once[claim.address] += 1
             task.add_done_callback(self._under_way.pop)
 
     def take_finished(self) -> list[Outcome]:
@@ -50,10 +55,19 @@ class Sends:
         finished, self._finished = self._finished, []
         return finished
 
-    def slow(self) -> set[Address]:
-        """Endpoints that take their time: for a request under way, or for one before."""
+    def allowance(self, address: Address) -> int:
+        """How many more requests this endpoint may have under way. Read by a claim, from its thread."""
+        return self._pace.window(address) - self._at_once[address]
+
+    def allowance_of_the_fast(self, address: Address) -> int:
+        """The same, but nothing for an endpoint that has been slow, or is being slow just now."""
+        if address in self._slow or self._has_been_waiting_for(address):
+            return 0
+        return self.allowance(address)
+
+    def _has_been_waiting_for(self, address: Address) -> bool:
         now = time.monotonic()
-        return self._slow | {send.address for send in self._under_way.values() if now - send.since > SLOW}
+        return any(send.address == address and now - send.since > SLOW for send in list(self._under_way.values()))
 
     async def cut_short(self) -> None:
         """End what is under way; what became of it, nobody knows, and its outcome says so."""
@@ -71,6 +85,8 @@ class Sends:
         self._finish(claim, verdict, time.monotonic() - began)
 
     def _finish(self, claim: Claim, verdict: Verdict, seconds: float) -> None:
+        self._at_once[claim.address] -= 1
+        self._pace.ended(claim.address, verdict)
         if seconds > SLOW:
             self._slow.add(claim.address)
         done = outcome(claim, verdict, round(seconds * 1000))

@@ -114,6 +114,7 @@ def failure_of(error: Exception) -> Failure:
 # In order: the first that fits counts, and several of aiohttp's errors are kinds of one another.
 _FAILURES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Failure], ...] = (
     (TimeoutError, Failure.TIMEOUT),
+    (aiohttp.InvalidURL, Failure.BAD_URL),
     ((aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError), Failure.TLS),
     (aiohttp.ClientConnectorDNSError, Failure.NAME_NOT_FOUND),
     ((aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError), Failure.DISCONNECTED),

@@ -19,6 +19,7 @@ class Failure(StrEnum):
     GONE = "gone"
     TIMEOUT = "timeout"
     ADDRESS_REFUSED = "address refused"  # by our own guard, before any packet
+    BAD_URL = "bad url"  # refused by the HTTP library, before any packet
     NAME_NOT_FOUND = "name not found"
     CANNOT_CONNECT = "cannot connect"
     TLS = "tls"

@@ -73,7 +73,9 @@ class Running:
     def line(self, pattern: str, seconds: float = 60.0) -> re.Match[str]:
         """The first line with the pattern, as soon as it is there."""
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and (self.process.poll() is None or self._reader.is_alive()):
+        going_on = True
+        while going_on and time.monotonic() < deadline:
+            going_on = self._reader.is_alive()  # before the look, or a last line could slip through
             for line in list(self.lines):
                 if match := re.search(pattern, line):
                     return match

@@ -1,10 +1,13 @@
 """`make run` around a stand-in service: what it shows, what it keeps, and that it leaves nothing running."""
 
 import json
+import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +33,24 @@ def project(tmp_path: Path) -> Path:
     return tmp_path / "project"
 
 
+def add_process(project: Path, line: str) -> Path:
+    with (project / "Procfile").open("a") as procfile:
+        procfile.write(f"{line}\n")
+    return project
+
+
+@pytest.fixture
+def stubborn(project: Path) -> Path:
+    """With a process that does not listen to SIGTERM, and leaves a child in a session of its own."""
+    return add_process(project, "stubborn: python stubborn.py")
+
+
+@pytest.fixture
+def talkative(project: Path) -> Path:
+    """With a process that writes as fast as it can."""
+    return add_process(project, "chatter: yes")
+
+
 @pytest.fixture
 def port() -> str:
     return str(free_port())
@@ -41,7 +62,7 @@ def test_one_screen_shows_the_address_a_key_and_three_lines_that_work(run: Start
     assert running.line(r"Base URL\s+(\S+)")[1] == f"http://127.0.0.1:{port}"
     token, put, get = [line.strip() for line in running.lines if "curl" in line]
     assert key in token
-    answer = subprocess.run(["/bin/sh", "-c", f'{token}; echo "$TOKEN"'], capture_output=True, text=True)
+    answer = subprocess.run(["/bin/sh", "-c", f'{token}; echo "$TOKEN"'], check=True, capture_output=True, text=True)
     assert answer.stdout == "the-token\n"
     assert f"curl -X PUT http://127.0.0.1:{port}/v1/customer/1/credit " in put
     assert f"curl http://127.0.0.1:{port}/v1/customer/1 " in get
@@ -52,14 +73,15 @@ def test_the_log_names_the_process_of_each_line_and_the_screen_comes_first(run: 
     running.line(r"^worker     \| working$")
     running.line(r"^web        \| .*Booting worker")
     running.line(r"^subscriber \| waiting for webhooks on http://127\.0\.0\.1:\d+/$")
-    assert all(" | " not in line for line in running.text.split("Ctrl-C ends everything")[0].splitlines())
+    screen = running.text.split("Ctrl-C ends everything")[0]
+    assert not re.search(r"^\w+ +\| ", screen, re.MULTILINE)
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_stop_ends_everything_within_five_seconds(
-    run: Start, all_gone: Gone, project: Path, port: str, how: signal.Signals
+    run: Start, all_gone: Gone, stubborn: Path, port: str, how: signal.Signals
 ):
-    running = run(project, PORT=port).up()
+    running = run(stubborn, PORT=port).up()
     everything = running.everything()
     assert len(everything) > 15  # servers, processes, their workers and children, guards
     began = time.monotonic()
@@ -80,8 +102,8 @@ def test_a_stop_during_the_start_leaves_nothing_either(run: Start, all_gone: Gon
     assert all_gone(everything, 0.5)
 
 
-def test_a_killed_supervisor_leaves_nothing_running(run: Start, all_gone: Gone, project: Path, port: str):
-    running = run(project, PORT=port).up()
+def test_a_killed_supervisor_leaves_nothing_running(run: Start, all_gone: Gone, stubborn: Path, port: str):
+    running = run(stubborn, PORT=port).up()
     everything = running.everything()
     running.process.kill()
     assert all_gone(everything)
@@ -131,14 +153,11 @@ def test_a_process_that_ends_is_named_with_its_code_and_takes_the_rest_along(
 
 
 def test_a_process_that_ends_before_the_screen_shows_its_last_lines(run: Start, project: Path, port: str):
-    (project / "wsgi.py").write_text(
-        (project / "wsgi.py").read_text()
-        + "\nimport os\nassert 'WEB_CONCURRENCY' not in os.environ or 'gunicorn' not in os.environ.get('SERVER_SOFTWARE', ''), 'no such luck'\n"
-    )
+    (project / "Procfile").write_text("release: true\nweb: sh -c 'echo no such luck; exit 7'\n")
     running = run(project, PORT=port)
     assert running.exit_code(30) == 1
     assert running.line(r"^web .*no such luck")
-    assert "web ended unexpectedly" in running.lines[-1]
+    assert "web ended unexpectedly with code 7" in running.lines[-1]
 
 
 def test_a_server_that_ends_is_named(run: Start, project: Path, port: str):
@@ -192,7 +211,9 @@ def test_servers_of_the_caller_are_used_instead_and_their_demo_is_kept_apart(
     run: Start, project: Path, port: str, tmp_path: Path
 ):
     with Postgres(tmp_path / "theirs", durable=False) as postgres, Valkey(tmp_path / "theirs") as valkey:
-        running = run(project, PORT=port, DATABASE_URL=postgres.url, REDIS_URL=valkey.url).up()
+        url = postgres.url.replace("postgres@", "postgres:hush@")
+        running = run(project, PORT=port, DATABASE_URL=url, REDIS_URL=valkey.url).up()
+        assert "hush" not in running.text
         names = {process.name() for process in running.everything()}
         assert not names & {"postgres", "valkey-server"}
         running.stop()
@@ -208,10 +229,20 @@ def test_the_data_directory_can_be_chosen(run: Start, project: Path, port: str, 
     assert not (project / ".data").exists()
 
 
-def test_a_reader_that_goes_away_ends_the_run(run: Start, all_gone: Gone, project: Path, port: str):
-    running = run(project, PORT=port).up()
+@pytest.mark.parametrize("lines", [1, 12])
+def test_a_reader_that_goes_away_ends_the_run(gone: Callable[[Path], bool], project: Path, port: str, lines: int):
+    """`make run | head`: the reader leaves while the servers start, or while the log runs."""
+    line = f"{sys.executable} -m dev.run 2>errors | head -n {lines}"
+    environ = {**os.environ, "PORT": port, "PYTHONUNBUFFERED": "1"}
+    subprocess.run(["/bin/sh", "-c", line], cwd=project, env=environ, check=True, capture_output=True, timeout=60)
+    assert gone(project)
+    assert (project / "errors").read_text() == ""
+
+
+def test_a_flood_of_lines_does_not_delay_the_end(run: Start, all_gone: Gone, talkative: Path, port: str):
+    running = run(talkative, PORT=port).up()
     everything = running.everything()
-    running.process.stdout.close()
-    (project / "die").touch()
-    assert running.exit_code() in {0, 1}
-    assert all_gone(everything, 0.5)
+    began = time.monotonic()
+    assert running.stop() == 0
+    assert time.monotonic() - began < 5
+    assert all_gone(everything, 0.2)

@@ -4,7 +4,7 @@ import sys
 import time
 from pathlib import Path
 
-print("\x1b[31mworking\x1b[0m")
+sys.stdout.write("\x1b[31mworking\x1b[0m\n")
 while not Path("die").exists():
     time.sleep(0.02)
 sys.exit(3)

@@ -1,0 +1,251 @@
+"""Promises 2, 3 and 11: streams without gaps, sums that hold, nothing accepted that is not durable."""
+
+from __future__ import annotations
+
+import random
+import threading
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import text
+
+from service.db.transaction import transaction
+from service.errors import AmbiguousReference, CustomerNotFound, Invalid, Unavailable
+from service.ledger.append import StreamBusy, append, append_one
+from service.ledger.command import Appended, Caller, Command, set_credit, set_status
+from service.ledger.event import Status
+from service.ledger.group_commit import GroupCommit
+from tests.support.ledger import assert_sound, events, rows, stream
+
+LARGEST = Decimal("9999999999.99999")
+
+
+@pytest.fixture
+def caller(client_id):
+    return Caller(client_id, "test", "request-1")
+
+
+def test_a_set_stores_the_delta_that_it_came_to(engine, caller, new_customer):
+    customer = new_customer(credit=Decimal("10.5"))
+    appended = append_one(engine, set_credit(caller, f"id:{customer}", Decimal(12), "trả trước"))
+    event = events(engine, customer)[-1]
+    assert (event.amount, event.delta, event.balance_after) == (12, Decimal("1.5"), 12)
+    assert (event.reason, event.actor, event.request_id) == ("trả trước", "test", "request-1")
+    assert (appended.seq, appended.balance, appended.event_id) == (2, 12, f"evt_{customer}_2")
+
+
+def test_tenths_add_up(engine, caller, customer):
+    append_one(engine, set_credit(caller, f"id:{customer}", Decimal("0.1")))
+    append_one(engine, set_credit(caller, f"id:{customer}", Decimal("0.1") + Decimal("0.2")))
+    assert events(engine, customer)[-1].delta == Decimal("0.2")
+    assert stream(engine, customer).balance == Decimal("0.3")
+
+
+def test_the_largest_swing_fits(engine, caller, customer):
+    append_one(engine, set_credit(caller, f"id:{customer}", -LARGEST))
+    append_one(engine, set_credit(caller, f"id:{customer}", LARGEST))
+    assert events(engine, customer)[-1].delta == 2 * LARGEST
+    assert_sound(engine, customer)
+
+
+def test_an_amount_with_more_than_five_decimals_is_refused_not_rounded(engine, caller, customer):
+    with pytest.raises(Invalid):
+        append_one(engine, set_credit(caller, f"id:{customer}", Decimal("0.000001")))
+    assert len(events(engine, customer)) == 1
+
+
+def test_a_bad_command_does_not_fail_its_neighbours(engine, caller, customer):
+    good = set_credit(caller, f"id:{customer}", Decimal(1))
+    outcomes = append(
+        engine,
+        [
+            set_credit(caller, "nobody", Decimal(1)),
+            good,
+            set_credit(caller, f"id:{customer}", Decimal("1.1234567")),
+            set_status(caller, f"id:{customer}", Status.EXPIRED),
+        ],
+    )
+    assert isinstance(outcomes[0], CustomerNotFound)
+    assert isinstance(outcomes[1], Appended)
+    assert isinstance(outcomes[2], Invalid)
+    assert outcomes[3] == Appended(customer, 3, Decimal(1), Status.EXPIRED)
+
+
+def test_many_commands_for_many_customers_come_back_in_their_order(engine, caller, new_customer):
+    customers = [new_customer() for _ in range(5)]
+    commands = [set_credit(caller, f"id:{random.choice(customers)}", Decimal(n)) for n in range(200)]
+    outcomes = append(engine, commands)
+    assert [outcome.balance for outcome in outcomes] == list(range(200))
+    for customer in customers:
+        assert_sound(engine, customer)
+
+
+def test_an_ambiguous_reference_is_refused(engine, caller, new_customer):
+    new_customer(username="0912000111")
+    new_customer(caller_ids=["0912000111"])
+    with pytest.raises(AmbiguousReference, match="username:0912000111"):
+        append_one(engine, set_credit(caller, "0912000111", Decimal(1)))
+
+
+@pytest.mark.parametrize("customers", [1, 7])
+def test_sixteen_writers_leave_no_gap_and_no_wrong_sum(engine, caller, new_customer, customers):
+    ids = [new_customer() for _ in range(customers)]
+
+    def write(seed: int) -> None:
+        dice = random.Random(seed)
+        for _ in range(25):
+            ref = f"id:{dice.choice(ids)}"
+            if dice.random() < 0.7:
+                command = set_credit(caller, ref, Decimal(dice.randrange(-(10**9), 10**9)) / 1000)
+            else:
+                command = set_status(caller, ref, dice.choice(list(Status)))
+            append_one(engine, command)
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(write, range(16)))
+    assert sum(stream(engine, customer).last_seq for customer in ids) == 16 * 25 + customers
+    for customer in ids:
+        assert_sound(engine, customer)
+
+
+def test_calls_that_cross_do_not_deadlock(engine, caller, new_customer):
+    ids = [new_customer() for _ in range(6)]
+
+    def write(seed: int) -> None:
+        dice = random.Random(seed)
+        for _ in range(10):
+            dice.shuffle(ids_of_mine := list(ids))
+            append(engine, [set_credit(caller, f"id:{n}", Decimal(seed)) for n in ids_of_mine])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
+    for customer in ids:
+        assert stream(engine, customer).last_seq == 81
+        assert_sound(engine, customer)
+
+
+def test_a_clock_that_is_set_back_does_not_reorder_a_stream(engine, caller, customer):
+    with transaction(engine) as tx:
+        tx.execute(text("UPDATE stream SET last_at = now() + interval '1 hour' WHERE customer_id = :id"), {"id": customer})
+    append_one(engine, set_credit(caller, f"id:{customer}", Decimal(1)))
+    append_one(engine, set_credit(caller, f"id:{customer}", Decimal(2)))
+    times = [event.recorded_at for event in events(engine, customer)]
+    assert times == sorted(times)
+
+
+def test_a_stream_that_stays_locked_answers_unavailable_and_writes_nothing(engine, caller, customer):
+    with transaction(engine) as tx:
+        tx.execute(text("SELECT FROM stream WHERE customer_id = :id FOR UPDATE"), {"id": customer})
+        with pytest.raises(Unavailable):
+            append_one(engine, set_credit(caller, f"id:{customer}", Decimal(1)))
+    assert len(events(engine, customer)) == 1
+
+
+def test_without_waiting_a_locked_stream_is_busy_and_its_neighbours_go_on(engine, caller, new_customer):
+    locked, free = new_customer(), new_customer()
+    with transaction(engine) as tx:
+        tx.execute(text("SELECT FROM stream WHERE customer_id = :id FOR UPDATE"), {"id": locked})
+        commands = [set_credit(caller, f"id:{n}", Decimal(1)) for n in (locked, free)]
+        outcomes = append(engine, commands, wait=False)
+    assert isinstance(outcomes[0], StreamBusy)
+    assert isinstance(outcomes[1], Appended)
+
+
+class TestALostAnswer:
+    """The connection breaks after the commit and before the answer, or in the middle."""
+
+    def test_a_command_that_was_committed_is_found_and_not_repeated(self, engine, caller, customer):
+        command = set_credit(caller, f"id:{customer}", Decimal(7))
+        first = append_one(engine, command)
+        append_one(engine, set_credit(caller, f"id:{customer}", Decimal(8)))
+        from service.db.transaction import single_statement
+        from service.ledger.append import append_within
+
+        with single_statement(engine) as connection:
+            [again] = append_within(connection, [command], again=True)
+        assert again == first
+        assert len(events(engine, customer)) == 3
+
+    def test_a_session_killed_while_it_waits_is_tried_again_and_appends_once(self, engine, caller, customer):
+        result: list[object] = []
+        thread = threading.Thread(
+            target=lambda: result.append(append_one(engine, set_credit(caller, f"id:{customer}", Decimal(9))))
+        )
+        with transaction(engine) as tx:
+            tx.execute(text("SELECT FROM stream WHERE customer_id = :id FOR UPDATE"), {"id": customer})
+            thread.start()
+            killed = 0
+            while not killed:
+                killed = len(
+                    rows(
+                        engine,
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                        " AND query LIKE '%ledger_append%' AND datname = current_database()",
+                    )
+                )
+        thread.join(10)
+        assert [appended.seq for appended in result] == [2]
+        assert [event.balance_after for event in events(engine, customer)] == [0, 9]
+
+
+class TestGroupCommit:
+    """Threads that go through the door together."""
+
+    def test_everybody_gets_the_outcome_of_their_own_command(self, engine, caller, new_customer):
+        ledger = GroupCommit(engine)
+        ids = [new_customer() for _ in range(4)]
+
+        def write(n: int) -> tuple[int, Decimal]:
+            appended = ledger.append(set_credit(caller, f"id:{ids[n % 4]}", Decimal(n)))
+            return appended.customer_id, appended.balance
+
+        with ThreadPoolExecutor(16) as pool:
+            results = list(pool.map(write, range(400)))
+        assert results == [(ids[n % 4], n) for n in range(400)]
+        for customer in ids:
+            assert_sound(engine, customer)
+
+    def test_a_refusal_reaches_only_its_own_thread(self, engine, caller, customer):
+        ledger = GroupCommit(engine)
+
+        def write(n: int) -> object:
+            ref = f"id:{customer}" if n % 3 else "nobody"
+            try:
+                return ledger.append(set_credit(caller, ref, Decimal(n)))
+            except CustomerNotFound:
+                return None
+
+        with ThreadPoolExecutor(12) as pool:
+            results = list(pool.map(write, range(120)))
+        assert [result is None for result in results] == [n % 3 == 0 for n in range(120)]
+
+    def test_a_locked_stream_holds_up_nobody_else(self, engine, caller, new_customer):
+        ledger = GroupCommit(engine)
+        locked, free = new_customer(), new_customer()
+        with ThreadPoolExecutor(12) as pool:
+            with transaction(engine) as tx:
+                tx.execute(text("SELECT FROM stream WHERE customer_id = :id FOR UPDATE"), {"id": locked})
+                stuck = [pool.submit(ledger.append, set_credit(caller, f"id:{locked}", Decimal(1))) for _ in range(3)]
+                for n in range(50):
+                    pool.submit(ledger.append, set_credit(caller, f"id:{free}", Decimal(n))).result(1.5)
+                assert not any(future.done() and future.exception() is None for future in stuck)
+            outcomes = [future.exception(10) for future in stuck]
+        assert all(error is None or isinstance(error, Unavailable) for error in outcomes)
+
+    def test_an_error_of_the_database_reaches_everybody_and_the_next_goes_on(self, engine, caller, customer):
+        ledger = GroupCommit(engine)
+        broken = Command(caller, f"id:{customer}", set_credit(caller, "x", Decimal(1)).kind, amount=Decimal(10) ** 30)
+        with pytest.raises(Exception, match="numeric field overflow"):
+            ledger.append(broken)
+        assert ledger.append(set_credit(caller, f"id:{customer}", Decimal(1))).seq == 2
+
+
+def test_a_foreign_client_cannot_reach_a_customer_by_any_reference(engine, new_customer):
+    customer = new_customer(username="victim77", caller_ids=["+84 77"])
+    stranger = Caller(uuid.uuid4(), "stranger")
+    for ref in (str(customer), f"id:{customer}", "victim77", "username:victim77", "+84 77", "caller_id:+84 77"):
+        with pytest.raises(CustomerNotFound):
+            append_one(engine, set_credit(stranger, ref, Decimal(1)))
+    assert len(events(engine, customer)) == 1

@@ -1,0 +1,106 @@
+import uuid
+from ipaddress import ip_network
+
+import pytest
+
+from service.errors import Invalid, NotFound
+from service.webhooks.endpoints import add_endpoint
+
+LOOPBACK = (ip_network("127.0.0.0/8"),)
+
+
+def test_an_endpoint_is_added_with_a_secret_of_its_own(queue, engine):
+    endpoint, secret = add_endpoint(engine, queue.client_id, "https://hooks.example.com/pbx?a=1")
+    (row,) = queue.rows("SELECT * FROM webhook_endpoint WHERE client_id = :client")
+    assert (row.id, row.url, row.secret, row.event_types) == (
+        endpoint,
+        "https://hooks.example.com/pbx?a=1",
+        secret,
+        None,
+    )
+    assert secret.startswith("whsec_")
+
+
+def test_an_endpoint_may_ask_for_some_event_types(queue, engine):
+    add_endpoint(engine, queue.client_id, "https://a.example/", ["customer.status.changed", "customer.created"])
+    types = queue.scalar("SELECT event_types FROM webhook_endpoint WHERE client_id = :client")
+    assert types == ["customer.created", "customer.status.changed"]
+
+
+@pytest.mark.parametrize("types", [[], ["customer.exploded"]])
+def test_event_types_must_be_some_that_exist(queue, engine, types):
+    with pytest.raises(Invalid, match="event_types must name some of"):
+        add_endpoint(engine, queue.client_id, "https://a.example/", types)
+
+
+def test_a_client_that_does_not_exist_has_no_endpoints(engine):
+    with pytest.raises(NotFound):
+        add_endpoint(engine, uuid.uuid4(), "https://a.example/")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "hooks.example.com",
+        "ftp://a.example/",
+        "https://",
+        "https:///path",
+        "https://user@a.example/",
+        "https://user:pass@a.example/",
+        "https://:@a.example/",
+        "https://a.example:notaport/",
+        "https://a.example:99999/",
+        "https://a.example/#fragment",
+        "https://a.example/with space",
+        "https://a.example/\r\nX: y",
+        "https://\u0430.example/",
+        "https://a.example/" + "x" * 2000,
+        "https://a.example:8080/",
+        "http://a.example/",
+        "http://127.0.0.1/",
+        "http://localhost/",
+        "https://127.0.0.1/",
+        "https://[::1]/",
+        "https://[::ffff:10.0.0.1]/",
+        "https://169.254.169.254/",
+        "https://8.8.8.8:22/",
+        "https://127.1/",
+        "https://2130706433/",
+        "https://0x7f.0.0.1/",
+        "https://0177.0.0.1/",
+        "https://8.8.8.010/",
+        "https://[::1",
+    ],
+)
+def test_a_url_that_we_would_not_send_to_is_refused(queue, engine, url):
+    with pytest.raises(Invalid, match="url"):
+        add_endpoint(engine, queue.client_id, url)
+    assert queue.scalar("SELECT count(*) FROM webhook_endpoint WHERE client_id = :client") == 0
+
+
+@pytest.mark.parametrize(
+    "url", ["https://a.example/", "https://a.example:8443/", "HTTPS://A.example", "https://8.8.8.8/"]
+)
+def test_https_to_the_public_is_taken(queue, engine, url):
+    add_endpoint(engine, queue.client_id, url)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8080/", "http://localhost.localdomain.invalid/", "http://8.8.8.8/"])
+def test_http_is_taken_only_inside_the_allowed_networks(queue, engine, url):
+    if "127.0.0.1" in url:
+        add_endpoint(engine, queue.client_id, url, allow_networks=LOOPBACK)
+    else:
+        with pytest.raises(Invalid, match="https"):
+            add_endpoint(engine, queue.client_id, url, allow_networks=LOOPBACK)
+
+
+def test_a_name_leads_inside_only_if_all_its_addresses_do(queue, engine, monkeypatch):
+    import socket
+
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 80)) for address in ("127.0.0.1", "8.8.8.8")]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    with pytest.raises(Invalid):
+        add_endpoint(engine, queue.client_id, "http://both.example/", allow_networks=LOOPBACK)
+    found.pop()
+    add_endpoint(engine, queue.client_id, "http://both.example/", allow_networks=LOOPBACK)
