@@ -15,7 +15,6 @@ from service.ledger.event import STATUS_BY_NAME, Status
 
 CREDIT_DIGITS = 10
 CREDIT_DECIMALS = 5
-_CREDIT_LIMIT = Decimal(10) ** CREDIT_DIGITS
 _WHOLE = re.compile(r"\d{1,18}", re.ASCII)
 _UNFIT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")  # control characters, halves of characters
 
@@ -36,10 +35,12 @@ class Credit(fields.Field[Decimal]):
         if isinstance(value, bool) or not isinstance(value, int | Decimal):
             raise self.make_error("invalid")
         amount = Decimal(value)
-        exponent = amount.as_tuple().exponent
-        if not isinstance(exponent, int) or exponent < -CREDIT_DECIMALS or abs(amount) >= _CREDIT_LIMIT:
+        exponent = amount.as_tuple().exponent  # looked at, not computed with: 1e999999999 must not be multiplied out
+        if not isinstance(exponent, int) or exponent < -CREDIT_DECIMALS:
             raise self.make_error("digits")
-        return amount
+        if amount and amount.adjusted() >= CREDIT_DIGITS:
+            raise self.make_error("digits")
+        return amount if amount else Decimal(0)
 
 
 class QueryCredit(Credit):

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -283,10 +284,10 @@ def test_another_user_of_the_machine_starts_both(gone: Check):
         )
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("another user can't read the interpreter or this tree")
-    directory = Path(f"/tmp/pbx-{os.getpid()}")
-    directory.mkdir()
-    os.chown(directory, 65534, 65534)
-    process = starter(directory, **nobody)
-    process.kill()
-    process.wait()
-    assert gone(directory)
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        os.chown(directory, 65534, 65534)
+        process = starter(directory, **nobody)
+        process.kill()
+        process.wait()
+        assert gone(directory)

@@ -128,7 +128,9 @@ def test_calls_that_cross_do_not_deadlock(engine, caller, new_customer):
 
 def test_a_clock_that_is_set_back_does_not_reorder_a_stream(engine, caller, customer):
     with transaction(engine) as tx:
-        tx.execute(text("UPDATE stream SET last_at = now() + interval '1 hour' WHERE customer_id = :id"), {"id": customer})
+        tx.execute(
+            text("UPDATE stream SET last_at = now() + interval '1 hour' WHERE customer_id = :id"), {"id": customer}
+        )
     append_one(engine, set_credit(caller, f"id:{customer}", Decimal(1)))
     append_one(engine, set_credit(caller, f"id:{customer}", Decimal(2)))
     times = [event.recorded_at for event in events(engine, customer)]
