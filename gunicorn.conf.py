@@ -4,8 +4,11 @@ gthread: survives a second SIGTERM with requests still queued, where the sync wo
 """
 
 import os
+import shutil
+import signal
 import socket
 import tempfile
+from pathlib import Path
 from typing import Any
 
 from prometheus_client import multiprocess
@@ -20,6 +23,8 @@ def _any_address(port: str) -> str:
     """Every interface; both families where there is IPv6."""
     return f"[::]:{port}" if socket.has_dualstack_ipv6() else f"0.0.0.0:{port}"
 
+
+METRICS = os.environ.get("PROMETHEUS_MULTIPROC_DIR") or f"{tempfile.gettempdir()}/pbx-metrics-{os.getpid()}"
 
 bind = os.environ.get("BIND") or _any_address(os.environ.get("PORT", "8000"))
 worker_class = "gthread"
@@ -42,7 +47,14 @@ def on_starting(_server: Any) -> None:
     engine = make_engine(config, pool_size=1)
     require_current(engine)
     engine.dispose()
-    os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="pbx-metrics-"))
+    Path(METRICS).mkdir(parents=True, exist_ok=True)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = METRICS
+
+
+def on_exit(_server: Any) -> None:
+    """The platform sends SIGTERM again and again: what comes now must not turn a clean end into a killed one."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    shutil.rmtree(METRICS, ignore_errors=True)
 
 
 def child_exit(_server: Any, worker: Any) -> None:

@@ -28,9 +28,7 @@ def configure(config: Config) -> None:
     if not console:
         shared.append(structlog.processors.TimeStamper(fmt="iso", utc=True))
     renderer = (
-        structlog.dev.ConsoleRenderer(colors=False, pad_event_to=24)
-        if console
-        else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer(colors=False, pad_event_to=24) if console else structlog.processors.JSONRenderer()
     )
     errors = [] if console else [structlog.processors.format_exc_info]
     structlog.configure(

@@ -1,4 +1,4 @@
-"""Fixtures for tests on real servers. Money is only ever appended, so a test gets a client of its own, not a clean table."""
+"""Fixtures for tests on real servers. Money is only ever appended: a test gets its own client, not clean tables."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 
 from service import logs
 from service.db.schema import require_current
@@ -25,6 +26,7 @@ def main() -> None:
         clock.serve()
     else:
         loop.serve(process)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one more from the platform must not make a clean end a killed one
 
 
 if __name__ == "__main__":

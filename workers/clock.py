@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from types import FrameType
 
 import structlog
-from service.webhooks.due import has_due
 
 from service.calls.partitions import make_ahead
 from service.doorbell import APPLY, DELIVER, Bell
 from service.ledger.lag import shards_left_behind
+from service.webhooks.due import has_due
 from workers.runtime import Runtime, runtime, stopping
 
 SWEEP_EVERY = 1.0  # seconds: how long a lost doorbell delays a change at most, together with LEFT_BEHIND

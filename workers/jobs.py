@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 
 import structlog
-from service.webhooks.dispatch import dispatch
 
 from service.doorbell import APPLY, DELIVER, Bell
 from service.errors import Unavailable
 from service.ledger.drain import Drained, drain
+from service.webhooks.dispatch import dispatch
 from service.webhooks.owe import owe
 from workers.runtime import Runtime, runtime, stopping
 

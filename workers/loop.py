@@ -15,8 +15,9 @@ import structlog
 from redis import Redis
 from redis.exceptions import RedisError
 from rq import SimpleWorker
+from rq.exceptions import StopRequested
 from rq.serializers import JSONSerializer
-from rq.worker.base import StopRequested, WorkerStatus
+from rq.worker import WorkerStatus
 
 from service.doorbell import connect
 from workers.runtime import runtime, stopping

@@ -5,6 +5,7 @@ from service.models.call import CallRecord
 from service.models.client import ApiKey, Client
 from service.models.customer import CallerId, Customer
 from service.models.ledger import ChangeLog, LedgerEvent, Outbox, Stream
+from service.models.webhook import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 
 __all__ = [
     "ApiKey",
@@ -17,4 +18,7 @@ __all__ = [
     "LedgerEvent",
     "Outbox",
     "Stream",
+    "WebhookAttempt",
+    "WebhookDelivery",
+    "WebhookEndpoint",
 ]

@@ -7,8 +7,10 @@ The tour, in the order in which one event passes:
 `owe`         the deliveries that a batch of applied events entails, written in the apply's own transaction
 `due`         is there anything to send? The cheap question of the clock
 `dispatch`    one asyncio loop that sends hundreds of deliveries at once
-`sends`       the requests under way, and `pace`, how many of them one endpoint may have
-`claim`       which deliveries are next, under a lease: fair between endpoints, never more than the cap of one
+`claim`       which deliveries are next, and the lease under which they are sent
+`allot`       how many of them each endpoint may have: fair between endpoints, never more than the cap of one
+`pace`        few at once to a stranger, more with every success
+`sends`       the requests under way
 `transport`   one POST: total timeout, no redirects, no cookies, no proxies, a bounded answer
 `guard`       the addresses that may be dialled, checked at the moment of dialling
 `signing`     the Standard Webhooks signature over the stored bytes

@@ -12,51 +12,22 @@ transaction: a lease says whose a delivery is and until when, and a lease that h
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, Row, text
 
 from service.db.transaction import transaction
+from service.webhooks.allot import Address, Limits, Waiting, allot
 from service.webhooks.due import has_due
 from service.webhooks.schedule import MAX_ATTEMPTS
 
 PRIORITIES = (0, 1)  # first attempts and what our own processes dropped; retries
 WINDOW = 256  # endpoints that one claim looks at per priority: a descent of an index each, so about a millisecond
-SHARE = 0.25  # of the free slots one endpoint may take: many slow ones at once still leave some for the rest
 _TURN = 0x776562  # 'web': the advisory lock that claims take turns on
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Address:
-    """An endpoint's key; the order is that of the index."""
-
-    client_id: uuid.UUID
-    endpoint_id: uuid.UUID
-
-
 _START = Address(uuid.UUID(int=0), uuid.UUID(int=0))
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a claim may take: `room` in all, and for an endpoint no more than its `allowance`, nor than keeps what all
-    processes together have in flight for it within `per_endpoint`. `lease` is in seconds.
-    """
-
-    room: int
-    per_endpoint: int
-    allowance: Callable[[Address], int]
-    lease: float
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """An endpoint with deliveries pending, and how many of its deliveries are on their way."""
-
-    address: Address
-    due: bool
-    sending: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,31 +118,6 @@ def _step(tx: Connection, priority: int, after: Address) -> list[Waiting]:
     ]
 
 
-def allot(
-    walk: Iterable[Waiting], limits: Limits, taken: Sequence[Address] = ()
-) -> tuple[dict[Address, int], Address | None]:
-    """How many deliveries each endpoint may have sent now, and the last endpoint that was considered. Pure.
-
-    `taken` names the endpoint of each delivery that this claim has picked before.
-    """
-    quotas: dict[Address, int] = {}
-    room, last = limits.room - len(taken), None
-    for waiting in walk:
-        if room <= 0:
-            break
-        last = waiting.address
-        quota = min(room, _most(waiting, room, limits) - taken.count(last)) if waiting.due else 0
-        if quota > 0:
-            quotas[last] = quota
-            room -= quota
-    return quotas, last
-
-
-def _most(waiting: Waiting, room: int, limits: Limits) -> int:
-    ceiling = min(limits.per_endpoint, max(1, int(room * SHARE)))
-    return min(ceiling - waiting.sending, limits.allowance(waiting.address))
-
-
 def _lock(tx: Connection, priority: int, quotas: dict[Address, int]) -> list[_Key]:
     parameters = {
         "priority": priority,
@@ -194,29 +140,33 @@ def _lease(tx: Connection, picked: list[_Key], lease: float) -> tuple[tuple[Clai
             "lease": lease,
         },
     ).all()
-    claims = tuple(
-        Claim(
-            Address(row.client_id, row.endpoint_id),
-            row.id,
-            row.customer_id,
-            row.seq,
-            row.webhook_id,
-            row.body,
-            row.attempts,
-            token,
-            row.url,
-            (row.secret,),
-        )
-        for row in rows
-        if row.status == "sending"
+    claims = sorted((_claim_of(row, token) for row in rows if row.status == "sending"), key=lambda claim: claim.id)
+    return tuple(claims), len(rows) - len(claims)
+
+
+def _claim_of(row: Row[Any], token: uuid.UUID) -> Claim:
+    return Claim(
+        address=Address(row.client_id, row.endpoint_id),
+        id=row.id,
+        customer_id=row.customer_id,
+        seq=row.seq,
+        webhook_id=row.webhook_id,
+        body=row.body,
+        attempt=row.attempts,
+        token=token,
+        url=row.url,
+        secrets=(row.secret,),
     )
-    return claims, len(rows) - len(claims)
 
 
 # A holder that hangs would hold up everybody: the waiters give up after two seconds, and the server ends a holder that
-# has gone quiet inside its transaction.
+# has gone quiet inside its transaction. And every statement here is a few descents of an index, whatever the statistics
+# say: a queue is longest just when they are oldest, and a planner that sorted it instead would take seconds.
 _TAKE_TURN = text("""
     SELECT set_config('lock_timeout', '2s', true), set_config('idle_in_transaction_session_timeout', '5s', true),
+           set_config('enable_sort', 'off', true), set_config('enable_seqscan', 'off', true),
+           set_config('enable_bitmapscan', 'off', true), set_config('enable_hashjoin', 'off', true),
+           set_config('enable_mergejoin', 'off', true), set_config('jit', 'off', true),
            pg_advisory_xact_lock(:key)
 """)
 
@@ -295,5 +245,5 @@ _LEASE = text("""
         INSERT INTO webhook_attempt (client_id, delivery_id, number, started_at)
         SELECT client_id, id, attempts, clock_timestamp() FROM leased WHERE status = 'sending'
     )
-    SELECT * FROM leased ORDER BY id
+    SELECT * FROM leased
 """)

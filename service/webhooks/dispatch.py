@@ -22,7 +22,8 @@ from sqlalchemy import Engine
 
 from service.config import Config
 from service.errors import Unavailable
-from service.webhooks.claim import Address, Claimed, Limits, Rotation, claim
+from service.webhooks.allot import Address, Limits
+from service.webhooks.claim import Claimed, Rotation, claim
 from service.webhooks.pace import Pace
 from service.webhooks.record import Outcome, record, release
 from service.webhooks.sends import Sends

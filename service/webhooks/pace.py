@@ -7,7 +7,7 @@ loses half when it did not answer at all. An answer that says no is still an ans
 
 from __future__ import annotations
 
-from service.webhooks.claim import Address
+from service.webhooks.allot import Address
 from service.webhooks.verdict import Delivered, Verdict
 
 STRANGER = 4  # requests at once to an endpoint that has not answered yet

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import structlog
 
 from service.ledger.event import event_id
-from service.webhooks.claim import Address, Claim
+from service.webhooks.allot import Address
+from service.webhooks.claim import Claim
 from service.webhooks.pace import Pace
 from service.webhooks.record import Outcome, outcome
 from service.webhooks.transport import Transport

@@ -34,7 +34,8 @@ def add_calls(engine, client_id):
                     insert(CallRecord).values(
                         **{
                             "client_id": client_id, "start_time": at(start), "end_time": at(start), "duration": 0,
-                            "amount": Decimal("0.5"), "uniqueid": f"{start}.{n}", "source": "0899", "destination": "113",
+                            "amount": Decimal("0.5"), "uniqueid": f"{start}.{n}", "source": "0899",
+                            "destination": "113",
                             **fields,
                         }
                     )
@@ -44,7 +45,8 @@ def add_calls(engine, client_id):
 
 
 def log(api, start: str, end: str, more: str = ""):
-    return api.get(f"/v1/call/log?start_date={start}&end_date={end}{more}".replace(" ", "%20").replace("+", "%2B")).json
+    query = f"start_date={start}&end_date={end}{more}".replace(" ", "%20").replace("+", "%2B")
+    return api.get(f"/v1/call/log?{query}").json
 
 
 def test_both_ends_are_inclusive(api, add_calls):
@@ -161,7 +163,8 @@ def test_a_query_of_a_month_reads_only_that_month(engine, client_id, add_calls):
         row[0]
         for row in rows(
             engine,
-            "EXPLAIN SELECT * FROM call_record WHERE client_id = :c AND start_time BETWEEN '2022-08-01' AND '2022-08-31'",
+            "EXPLAIN SELECT * FROM call_record"
+            " WHERE client_id = :c AND start_time BETWEEN '2022-08-01' AND '2022-08-31'",
             c=client_id,
         )
     )

@@ -29,27 +29,33 @@ def written(engine, client_id, customer):
     return customer
 
 
+def refused(engine, *statements, **parameters):
+    """The last statement is refused by the guard; whatever came before it in the transaction is gone with it."""
+    *before, last = map(text, statements)
+    with transaction(engine) as tx:
+        for statement in before:
+            tx.execute(statement)
+        with pytest.raises(DBAPIError, match="append-only"):
+            tx.execute(last, parameters)
+        tx.rollback()
+
+
 @pytest.mark.parametrize("statement", CHANGES)
 @pytest.mark.parametrize("role", ["origin", "replica", "local"])
 def test_events_refuse_every_change_under_every_replication_role(engine, written, statement, role):
-    with pytest.raises(DBAPIError, match="append-only"), transaction(engine) as tx:
-        tx.execute(text(f"SET LOCAL session_replication_role = {role}"))
-        tx.execute(text(statement), {"id": written})
+    refused(engine, f"SET LOCAL session_replication_role = {role}", statement, id=written)
 
 
 @pytest.mark.parametrize("statement", CHANGES)
 def test_events_refuse_every_change_by_an_ordinary_role_with_all_privileges(engine, written, statement):
-    with pytest.raises(DBAPIError, match="append-only"), transaction(engine) as tx:
-        tx.execute(text("CREATE ROLE temporary_writer"))
-        tx.execute(text("GRANT ALL ON ALL TABLES IN SCHEMA public TO temporary_writer"))
-        tx.execute(text("SET LOCAL ROLE temporary_writer"))
-        tx.execute(text(statement), {"id": written})
+    role = f"writer_{written}"
+    granted = f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}"
+    refused(engine, f"CREATE ROLE {role}", granted, f"SET LOCAL ROLE {role}", statement, id=written)
 
 
 def test_a_merge_cannot_change_an_event_either(engine, written):
-    merge = text("""
+    merge = """
         MERGE INTO ledger_event e USING (SELECT CAST(:id AS bigint) AS id) AS given ON e.customer_id = given.id
         WHEN MATCHED THEN DELETE
-    """)
-    with pytest.raises(DBAPIError, match="append-only"), transaction(engine) as tx:
-        tx.execute(merge, {"id": written})
+    """
+    refused(engine, merge, id=written)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
+from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import Engine, Row, text
@@ -64,7 +65,7 @@ def assert_applied(engine: Engine, customer: int) -> None:
     assert [(e.seq, e.balance_after, e.status_after) for e in history] == [
         (c.seq, c.credit_after, c.status_after) for c in log
     ]
-    assert all(after.credit_before == before.credit_after for before, after in zip(log, log[1:], strict=False))
+    assert all(after.credit_before == before.credit_after for before, after in pairwise(log))
     shown = projection(engine, customer)
     assert (shown.credit, shown.status, shown.applied_seq) == (head.balance, head.status, head.last_seq)
     assert not rows(engine, "SELECT FROM outbox WHERE customer_id = :id", id=customer)

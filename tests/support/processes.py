@@ -58,23 +58,27 @@ class Processes:
     def start(self, name: str) -> subprocess.Popen[bytes]:
         """Start a line of the Procfile."""
         lines = dict(line.split(": ", 1) for line in (ROOT / "Procfile").read_text().splitlines())
-        with self.log.open("ab") as log:
+        with self.log_of(name).open("ab") as log:
             process = subprocess.Popen(
                 shlex.split(lines[name]), cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True
             )
         self.started.append(process)
         return process
 
+    def log_of(self, name: str) -> Path:
+        """Where the processes of a Procfile line write."""
+        return self.log.with_name(f"{self.log.name}.{name}")
+
     def start_web(self) -> subprocess.Popen[bytes]:
         """Start the web process and wait until it answers."""
         process = self.start("web")
-        until(self._healthy, what=f"the web process answers; {self.log}")
+        until(self._healthy, what=f"the web process answers; {self.log_of('web')}")
         return process
 
     def _healthy(self) -> bool:
         try:
             return requests.get(f"{self.url}/healthz", timeout=1).ok
-        except requests.ConnectionError:
+        except requests.RequestException:
             return False
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:

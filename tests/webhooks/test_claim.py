@@ -8,7 +8,8 @@ from sqlalchemy import text
 
 from service.errors import Unavailable
 from service.webhooks import claim as claim_module
-from service.webhooks.claim import Address, Claimed, Limits, Rotation, Waiting, allot, claim
+from service.webhooks.allot import Address, Limits
+from service.webhooks.claim import Claimed, Rotation, claim
 from service.webhooks.due import has_due
 from service.webhooks.record import release
 
@@ -208,40 +209,3 @@ def _fill(queue, endpoints, deliveries, history):
 
 def _plan(tx, statement, **values):
     return "\n".join(tx.execute(text(f"EXPLAIN {statement.text}"), values).scalars())
-
-
-A, B, C = (Address(uuid.UUID(int=1), uuid.UUID(int=n)) for n in (1, 2, 3))
-
-
-def test_an_endpoint_gets_no_more_than_its_cap_leaves():
-    limits = replace(LIMITS, per_endpoint=5)
-    assert allot([Waiting(A, due=True, sending=3), Waiting(B, due=True, sending=5)], limits) == ({A: 2}, B)
-
-
-def test_an_endpoint_gets_no_more_than_its_allowance():
-    limits = replace(LIMITS, allowance={A: 1, B: 0}.__getitem__)
-    assert allot([Waiting(A, due=True, sending=0), Waiting(B, due=True, sending=0)], limits) == ({A: 1}, B)
-
-
-def test_what_was_picked_before_counts():
-    limits = replace(LIMITS, per_endpoint=5)
-    assert allot([Waiting(A, due=True, sending=1)], limits, taken=[A, A, B]) == ({A: 2}, A)
-
-
-def test_no_endpoint_takes_more_than_a_quarter_of_what_is_free():
-    limits = replace(LIMITS, room=40, per_endpoint=100)
-    assert allot([Waiting(a, due=True, sending=0) for a in (A, B, C)], limits) == ({A: 10, B: 7, C: 5}, C)
-
-
-def test_the_last_slot_is_given_away_and_then_the_walk_ends():
-    assert allot([Waiting(A, due=True, sending=0), Waiting(B, due=True, sending=0)], replace(LIMITS, room=1)) == (
-        {A: 1},
-        A,
-    )
-
-
-def test_an_endpoint_with_nothing_due_is_passed():
-    assert allot([Waiting(A, due=False, sending=0), Waiting(B, due=True, sending=0)], replace(LIMITS, room=4)) == (
-        {B: 1},
-        B,
-    )

@@ -1,6 +1,6 @@
 import uuid
 
-from service.webhooks.claim import Address
+from service.webhooks.allot import Address
 from service.webhooks.pace import STRANGER, Pace
 from service.webhooks.verdict import CutShort, Delivered, Failure, Permanent, Retryable
 

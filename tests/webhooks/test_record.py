@@ -1,4 +1,5 @@
-from service.webhooks.claim import Claimed, Limits, Rotation, claim
+from service.webhooks.allot import Limits
+from service.webhooks.claim import Claimed, Rotation, claim
 from service.webhooks.record import outcome, record, release
 from service.webhooks.verdict import CutShort, Delivered, Failure, Permanent, Retryable
 

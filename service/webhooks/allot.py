@@ -1,0 +1,63 @@
+"""How many deliveries each endpoint may have sent now: the fairness of the queue, without the queue. Pure."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+SHARE = 0.25  # of the free slots one endpoint may take: many slow ones at once still leave some for the rest
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Address:
+    """An endpoint's key; the order is that of the index."""
+
+    client_id: uuid.UUID
+    endpoint_id: uuid.UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a claim may take: `room` in all, and for an endpoint no more than its `allowance`, nor than keeps what all
+    processes together have in flight for it within `per_endpoint`. `lease` is in seconds.
+    """
+
+    room: int
+    per_endpoint: int
+    allowance: Callable[[Address], int]
+    lease: float
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An endpoint with deliveries pending, and how many of its deliveries are on their way."""
+
+    address: Address
+    due: bool
+    sending: int
+
+
+def allot(
+    walk: Iterable[Waiting], limits: Limits, taken: Sequence[Address] = ()
+) -> tuple[dict[Address, int], Address | None]:
+    """Quotas for the endpoints of a walk, in its order, and the last endpoint that was considered.
+
+    `taken` names the endpoint of each delivery that this claim has picked before.
+    """
+    quotas: dict[Address, int] = {}
+    room, last = limits.room - len(taken), None
+    for waiting in walk:
+        if room <= 0:
+            break
+        last = waiting.address
+        quota = min(room, _most(waiting, room, limits) - taken.count(last)) if waiting.due else 0
+        if quota > 0:
+            quotas[last] = quota
+            room -= quota
+    return quotas, last
+
+
+def _most(waiting: Waiting, room: int, limits: Limits) -> int:
+    ceiling = min(limits.per_endpoint, max(1, int(room * SHARE)))
+    return min(ceiling - waiting.sending, limits.allowance(waiting.address))
