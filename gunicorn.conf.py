@@ -11,20 +11,22 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import multiprocess
+# prometheus_client decides when it is first imported whether processes share their figures, and where.
+METRICS = os.environ.get("PROMETHEUS_MULTIPROC_DIR") or f"{tempfile.gettempdir()}/pbx-metrics-{os.getpid()}"
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = METRICS
 
-from service import logs
-from service.config import Config
-from service.db.engine import make_engine
-from service.db.schema import require_current
+from prometheus_client import multiprocess  # noqa: E402
+
+from service import logs  # noqa: E402
+from service.config import Config  # noqa: E402
+from service.db.engine import make_engine  # noqa: E402
+from service.db.schema import require_current  # noqa: E402
 
 
 def _any_address(port: str) -> str:
     """Every interface; both families where there is IPv6."""
     return f"[::]:{port}" if socket.has_dualstack_ipv6() else f"0.0.0.0:{port}"
 
-
-METRICS = os.environ.get("PROMETHEUS_MULTIPROC_DIR") or f"{tempfile.gettempdir()}/pbx-metrics-{os.getpid()}"
 
 bind = os.environ.get("BIND") or _any_address(os.environ.get("PORT", "8000"))
 worker_class = "gthread"
@@ -48,7 +50,6 @@ def on_starting(_server: Any) -> None:
     require_current(engine)
     engine.dispose()
     Path(METRICS).mkdir(parents=True, exist_ok=True)
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = METRICS
 
 
 def on_exit(_server: Any) -> None:

@@ -5,6 +5,7 @@ from sqlalchemy import Connection, text
 
 from service.config import Config
 from service.db.engine import make_engine
+from service.db.schema import require_reachable
 from service.models import Base
 
 ONE_AT_A_TIME = 0x7062786C  # 'pbxl': two dynos that release at once must not migrate twice
@@ -22,11 +23,17 @@ def ours(_thing: object, name: str | None, kind: str, _reflected: bool, _compare
     return not (kind == "table" and name is not None and name.startswith("call_record_"))
 
 
+def run_alone() -> None:
+    """Migrate the database that the environment names."""
+    engine = make_engine(Config.from_environ(), pool_size=1)
+    require_reachable(engine)
+    with engine.connect().execution_options(isolation_level="READ COMMITTED") as connection, connection.begin():
+        run(connection)
+    engine.dispose()
+
+
 given = context.config.attributes.get("connection")
 if given is not None:
     run(given)
 else:
-    engine = make_engine(Config.from_environ(), pool_size=1)
-    with engine.connect().execution_options(isolation_level="READ COMMITTED") as connection, connection.begin():
-        run(connection)
-    engine.dispose()
+    run_alone()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
 from environs import Env, EnvError
+from limits import parse
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -65,8 +66,8 @@ def _read(env: Env) -> Config:
         secret_key_previous=_optional_secret("SECRET_KEY_PREVIOUS", env.str("SECRET_KEY_PREVIOUS", "")),
         timezone=_timezone(env.str("TIMEZONE", "UTC")),
         token_ttl=_positive("TOKEN_TTL", env.int("TOKEN_TTL", DAY)),
-        token_rate_limit=env.str("TOKEN_RATE_LIMIT", "60 per minute"),
-        rate_limit=env.str("RATE_LIMIT", "") or None,
+        token_rate_limit=_rate("TOKEN_RATE_LIMIT", env.str("TOKEN_RATE_LIMIT", "60 per minute")),
+        rate_limit=_rate("RATE_LIMIT", env.str("RATE_LIMIT", "")) or None,
         max_body_bytes=_positive("MAX_BODY_BYTES", env.int("MAX_BODY_BYTES", 1024 * 1024)),
         database_pool_size=_positive("DATABASE_POOL_SIZE", env.int("DATABASE_POOL_SIZE", 8)),
         database_prepared_statements=env.bool("DATABASE_PREPARED_STATEMENTS", True),
@@ -123,6 +124,13 @@ def _positive(name: str, value: int) -> int:
     if value <= 0:
         raise EnvError(f"{name} must be greater than 0")
     return value
+
+
+def _rate(name: str, text: str) -> str:
+    try:
+        return text and str(parse(text)) and text
+    except ValueError:
+        raise EnvError(f"{name} is not a rate, such as '60 per minute'") from None
 
 
 def _networks(texts: list[str]) -> tuple[Network, ...]:

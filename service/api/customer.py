@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Response
+from prometheus_client import Counter
 
 from service.access.scopes import Scope
 from service.api.answer import answer, flag, moment, page
@@ -23,6 +24,8 @@ from service.customers.read import CustomerFilter, CustomerView, find_customer, 
 from service.doorbell import APPLY, Bell
 from service.ledger.command import Command, set_credit, set_status
 from service.ledger.drain import shard_of
+
+APPENDS = Counter("pbx_appends", "Events appended, by kind", ["kind"])
 
 blueprint = Blueprint("Customer", __name__, url_prefix="/v1/customer", description="Customers, credit and status")
 
@@ -85,6 +88,7 @@ def put_status(body: dict[str, Any], ref: str) -> Response:
 
 def _change(command: Command) -> Response:
     appended = services().ledger.append(command)
+    APPENDS.labels(command.kind.value).inc()
     services().bell.ring(Bell(APPLY, shard_of(appended.customer_id)))
     response = answer({"id": str(appended.customer_id), "message": "successfully"})
     response.headers["ETag"] = f'"{appended.seq}"'

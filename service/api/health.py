@@ -53,7 +53,8 @@ def readyz() -> Response:
 def metrics() -> Response:
     """Measurements for Prometheus; behind METRICS_TOKEN as a bearer token where that is set."""
     expected = services().config.metrics_token
-    if expected and not hmac.compare_digest(request.headers.get("Authorization", ""), f"Bearer {expected}"):
+    given = request.headers.get("Authorization", "").encode()
+    if expected and not hmac.compare_digest(given, f"Bearer {expected}".encode()):
         raise Unauthorized
     registry = CollectorRegistry()
     registry.register(_Shared(services()))

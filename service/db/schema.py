@@ -32,15 +32,20 @@ def current_version(engine: Engine) -> str | None:
 
 def require_current(engine: Engine) -> None:
     """End the process with a sentence if the schema is not the expected one, or if there is no database at all."""
-    try:
-        current = current_version(engine)
-    except Unavailable as error:
-        raise Misconfigured(f"pbx-ledger: the database cannot be reached: {_reason(error)}") from None
+    current = require_reachable(engine)
     if current != expected_version():
         raise Misconfigured(
             f"pbx-ledger: the database is at schema version {current or 'none'}, "
             f"this code needs {expected_version()}: run `alembic upgrade head`"
         )
+
+
+def require_reachable(engine: Engine) -> str | None:
+    """The schema version, or the end of the process with a sentence if there is no database to ask."""
+    try:
+        return current_version(engine)
+    except Unavailable as error:
+        raise Misconfigured(f"pbx-ledger: the database cannot be reached: {_reason(error)}") from None
 
 
 def _reason(error: Unavailable) -> str:

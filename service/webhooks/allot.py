@@ -6,8 +6,6 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-SHARE = 0.25  # of the free slots one endpoint may take: many slow ones at once still leave some for the rest
-
 
 @dataclass(frozen=True, slots=True, order=True)
 class Address:
@@ -43,6 +41,8 @@ def allot(
 ) -> tuple[dict[Address, int], Address | None]:
     """Quotas for the endpoints of a walk, in its order, and the last endpoint that was considered.
 
+    No endpoint takes more than it leaves free, so that however many are slow, something is left for the rest.
+
     `taken` names the endpoint of each delivery that this claim has picked before.
     """
     quotas: dict[Address, int] = {}
@@ -59,5 +59,6 @@ def allot(
 
 
 def _most(waiting: Waiting, room: int, limits: Limits) -> int:
-    ceiling = min(limits.per_endpoint, max(1, int(room * SHARE)))
-    return min(ceiling - waiting.sending, limits.allowance(waiting.address))
+    below_cap = limits.per_endpoint - waiting.sending
+    fair = max((room - waiting.sending) // 2, 0 if waiting.sending else 1)
+    return min(below_cap, fair, limits.allowance(waiting.address))

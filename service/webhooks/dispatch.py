@@ -33,7 +33,7 @@ TURN = 0.02  # seconds between turns: how long a finished send waits to be writt
 POLL = 0.05  # seconds between looks at the database while the last one found nothing
 LINGER = 0.3  # seconds without work before the loop ends: a burst has pauses
 DRAIN = 10.0  # seconds that sends may take to finish once we are told to stop; a platform kills after 30
-LEASE_SLACK = 15.0  # seconds that a lease outlasts the longest request: time to write down how it ended
+LEASE_SLACK = 5.0  # seconds that a lease outlasts the longest request: time to write down how it ended
 DATABASE_AWAY = 0.5  # seconds to leave a database alone that could not be reached
 PATIENCE = 5.0  # seconds that a loop about to end tries to write down its last outcomes; then the leases run out
 

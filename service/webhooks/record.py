@@ -53,7 +53,7 @@ def fate(verdict: Verdict, attempts: int, draw: float) -> Fate:
             return Fate("failed", "failed")
         case CutShort():
             again = attempts < MAX_ATTEMPTS
-            return Fate("abandoned", "pending", after=0, priority=0) if again else Fate("abandoned", "failed")
+            return Fate("abandoned", "pending", after=0.0, priority=0) if again else Fate("abandoned", "failed")
         case _:
             after = delay(attempts, draw)
             return Fate("failed", "failed") if after is None else Fate("retry", "pending", after)

@@ -34,7 +34,8 @@ class Transport:
 
     def __init__(self, allow: Sequence[Network], timeout: float) -> None:
         self._allow = allow
-        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        # Unrounded: aiohttp would stretch a longer one to the next full second, which a lease knows nothing of.
+        self._timeout = aiohttp.ClientTimeout(total=timeout, ceil_threshold=timeout + 1)
 
     async def __aenter__(self) -> Transport:
         self._sessions = {"https": self._session(tls=True), "http": self._session(tls=False)}

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from service.config import Config
+from service.db.transaction import transaction
 from service.webhooks.dispatch import Summary, dispatch
 from tests.webhooks.queue import Queue
 from tests.webhooks.subscriber import Subscriber
@@ -19,7 +20,7 @@ from tests.webhooks.subscriber import Subscriber
 @pytest.fixture
 def queue(engine: Engine, client_id: uuid.UUID) -> Queue:
     """The queue of a new client; a dispatcher knows no clients, so what other tests left is removed."""
-    with engine.begin() as tx:
+    with transaction(engine) as tx:
         tx.execute(text("TRUNCATE webhook_attempt, webhook_delivery, webhook_endpoint"))
     return Queue(engine, client_id)
 

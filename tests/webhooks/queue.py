@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
+from service.db.transaction import transaction
 from service.ledger.event import Applied, Event, State
 from service.webhooks.owe import owe
 from service.webhooks.signing import new_secret
@@ -57,7 +58,7 @@ class Queue:
 
     def owe(self, events: int = 1, **fields: Any) -> int:
         """Owe some new events to whoever wants them."""
-        with self.engine.begin() as tx:
+        with transaction(self.engine) as tx:
             return owe(tx, [applied(self.client_id, **fields) for _ in range(events)])
 
     def owe_to(self, url: str, events: int = 1) -> uuid.UUID:
@@ -100,13 +101,13 @@ class Queue:
         )
 
     def run(self, statement: str, **values: Any) -> None:
-        with self.engine.begin() as tx:
+        with transaction(self.engine) as tx:
             tx.execute(text(statement), {"client": self.client_id, **values})
 
     def scalar(self, statement: str, **values: Any) -> Any:
-        with self.engine.begin() as tx:
+        with transaction(self.engine) as tx:
             return tx.scalar(text(statement), {"client": self.client_id, **values})
 
     def rows(self, statement: str, **values: Any) -> Sequence[Any]:
-        with self.engine.begin() as tx:
+        with transaction(self.engine) as tx:
             return tx.execute(text(statement), {"client": self.client_id, **values}).all()

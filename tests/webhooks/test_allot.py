@@ -22,9 +22,9 @@ def test_what_was_picked_before_counts():
     assert allot([Waiting(A, due=True, sending=1)], limits, taken=[A, A, B]) == ({A: 2}, A)
 
 
-def test_no_endpoint_takes_more_than_a_quarter_of_what_is_free():
+def test_no_endpoint_takes_more_than_it_leaves_free():
     limits = replace(LIMITS, room=40, per_endpoint=100)
-    assert allot([Waiting(a, due=True, sending=0) for a in (A, B, C)], limits) == ({A: 10, B: 7, C: 5}, C)
+    assert allot([Waiting(a, due=True, sending=0) for a in (A, B, C)], limits) == ({A: 20, B: 10, C: 5}, C)
 
 
 def test_the_last_slot_is_given_away_and_then_the_walk_ends():
@@ -35,7 +35,9 @@ def test_the_last_slot_is_given_away_and_then_the_walk_ends():
 
 
 def test_an_endpoint_with_nothing_due_is_passed():
-    assert allot([Waiting(A, due=False, sending=0), Waiting(B, due=True, sending=0)], replace(LIMITS, room=4)) == (
-        {B: 1},
-        B,
-    )
+    assert allot([Waiting(A, due=False, sending=0), Waiting(B, due=True, sending=0)], LIMITS) == ({B: 20}, B)
+
+
+def test_the_last_slots_are_for_those_that_have_none():
+    walk = [Waiting(A, due=True, sending=2), Waiting(B, due=True, sending=0)]
+    assert allot(walk, replace(LIMITS, room=2)) == ({B: 1}, B)

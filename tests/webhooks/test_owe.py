@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from sqlalchemy import event, text
 
 from service.access.keys import create_client
+from service.db.transaction import transaction
 from service.webhooks.owe import owe, uuid7s
 from tests.webhooks.queue import Queue, applied
 
@@ -17,9 +18,9 @@ def test_each_event_is_owed_once_to_each_endpoint(queue, engine):
 def test_an_event_that_was_owed_before_is_not_owed_again(queue, engine):
     queue.endpoint("https://a.example/")
     batch = [applied(queue.client_id) for _ in range(3)]
-    with engine.begin() as tx:
+    with transaction(engine) as tx:
         assert owe(tx, batch[:2]) == 2
-    with engine.begin() as tx:
+    with transaction(engine) as tx:
         assert owe(tx, batch) == 1
     assert queue.statuses() == {"pending": 3}
 
@@ -29,7 +30,7 @@ def test_two_that_owe_the_same_at_once_owe_it_once(queue, engine):
     batch = [applied(queue.client_id) for _ in range(200)]
 
     def run(_):
-        with engine.begin() as tx:
+        with transaction(engine) as tx:
             return owe(tx, batch)
 
     with ThreadPoolExecutor(4) as pool:
@@ -38,9 +39,9 @@ def test_two_that_owe_the_same_at_once_owe_it_once(queue, engine):
 
 def test_what_is_rolled_back_is_not_owed(queue, engine):
     queue.endpoint("https://a.example/")
-    with engine.connect() as connection:
-        owe(connection, [applied(queue.client_id)])
-        connection.rollback()
+    with transaction(engine) as tx:
+        owe(tx, [applied(queue.client_id)])
+        tx.rollback()
     assert queue.statuses() == {}
 
 
@@ -62,7 +63,7 @@ def test_an_event_of_one_client_is_not_owed_to_another(queue, engine):
     other = Queue(engine, create_client(engine, f"other {uuid.uuid4()}"))
     other.endpoint("https://a.example/")
     assert queue.owe() == 0
-    with engine.begin() as tx:
+    with transaction(engine) as tx:
         assert owe(tx, [applied(queue.client_id), applied(other.client_id)]) == 1
     assert other.statuses() == {"pending": 1}
 
@@ -75,7 +76,7 @@ def test_a_kind_without_a_public_type_is_owed_to_nobody(queue):
 def test_a_batch_of_hundreds_costs_two_statements_and_one_where_nobody_listens(queue, engine):
     batch = [applied(queue.client_id) for _ in range(500)]
     statements = []
-    with engine.begin() as tx:
+    with transaction(engine) as tx:
         event.listen(tx, "before_cursor_execute", lambda *args: statements.append(args[2]))
         owe(tx, batch)
         assert len(statements) == 1
