@@ -28,7 +28,7 @@ class Config:
     """What a process needs to know. Times are in seconds, sizes in bytes."""
 
     database_url: URL
-    redis_url: str
+    redis_url: str = field(repr=False)
     secret_key: str = field(repr=False)
     secret_key_previous: str | None = field(default=None, repr=False)
     timezone: ZoneInfo = ZoneInfo("UTC")  # noqa: RUF009  zones are cached and immutable

@@ -25,7 +25,7 @@ from service.config import Config
 FLAG_TTL_MS = 2_000  # a lost job is rung for again after this long
 JOB_TTL = 60  # seconds that an unanswered ring waits in the queue before it is dropped
 JOB_TIMEOUT = 120  # seconds: twice the longest that a job means to run
-COALESCE = 0.01  # seconds for which a busy process gathers bells before it rings again; the first rings at once
+COALESCE = 0.05  # seconds for which a busy process gathers bells before it rings again; the first rings at once
 RING_TIMEOUT = 0.25  # seconds that a ring may take; a dead Redis must not hold anybody up
 
 APPLY, DELIVER = "apply", "deliver"

@@ -10,7 +10,9 @@ import logging
 import sys
 from typing import Any
 
+import orjson
 import structlog
+from structlog.typing import EventDict, Processor
 
 from service.config import Config
 
@@ -20,28 +22,17 @@ _QUIET = {"rq.worker": logging.WARNING, "werkzeug": logging.WARNING, "alembic": 
 
 def configure(config: Config) -> None:
     """Set up logging for this process; may be called again."""
-    shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-    ]
-    console = config.log_format == CONSOLE
-    if not console:
-        shared.append(structlog.processors.TimeStamper(fmt="iso", utc=True))
-    renderer = (
-        structlog.dev.ConsoleRenderer(colors=False, pad_event_to=24) if console else structlog.processors.JSONRenderer()
-    )
-    errors = [] if console else [structlog.processors.format_exc_info]
+    chain = _readable() if config.log_format == CONSOLE else _json()
     structlog.configure(
-        processors=[*shared, *errors, renderer],
+        processors=chain,
         wrapper_class=structlog.make_filtering_bound_logger(_level(config)),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=False,
+        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+        cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *errors, renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *chain[:-1], _as_text(chain[-1])]
         )
     )
     root = logging.getLogger()
@@ -49,6 +40,38 @@ def configure(config: Config) -> None:
     root.setLevel(_level(config))
     for name, level in _QUIET.items():
         logging.getLogger(name).setLevel(level)
+
+
+def _json() -> list[Processor]:
+    return [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        structlog.processors.JSONRenderer(serializer=orjson.dumps, default=str),
+    ]
+
+
+def _readable() -> list[Processor]:
+    console = structlog.dev.ConsoleRenderer(
+        colors=False,
+        pad_event_to=24,
+        exception_formatter=structlog.dev.plain_traceback,  # the richer ones print local variables, secrets included
+    )
+
+    def render(logger: Any, name: str, event: EventDict) -> bytes:
+        return str(console(logger, name, event)).encode()
+
+    return [structlog.processors.add_log_level, render]
+
+
+def _as_text(render: Processor) -> Processor:
+    """The same renderer for the standard library's handlers, which write text."""
+
+    def rendered(logger: Any, name: str, event: EventDict) -> str:
+        line = render(logger, name, event)
+        return line.decode() if isinstance(line, bytes) else str(line)
+
+    return rendered
 
 
 def _level(config: Config) -> int:

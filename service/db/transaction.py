@@ -24,6 +24,8 @@ _TRY_AGAIN = (
     pg.ReadOnlySqlTransaction,  # a standby that has not been promoted yet
 )
 
+_NO_CONNECTION = {None, "57P01", "57P02", "57P03"}  # none was made, or the server ends, crashes, begins
+
 
 @contextmanager
 def transaction(engine: Engine) -> Iterator[Connection]:
@@ -52,13 +54,17 @@ def translated() -> Iterator[None]:
     except sa.TimeoutError:
         raise Unavailable from None
     except sa.DBAPIError as error:
-        if lost_connection(error) or isinstance(error.orig, _TRY_AGAIN):
+        if error.connection_invalidated or _passes(error.orig):
+            raise Unavailable from error
+        raise
+    except pg.Error as error:
+        if _passes(error):
             raise Unavailable from error
         raise
 
 
-def lost_connection(error: sa.DBAPIError) -> bool:
-    """Whether the connection broke, so that it is unknown whether the statement took effect."""
-    return error.connection_invalidated or (
-        isinstance(error.orig, pg.OperationalError) and error.orig.sqlstate in {None, "57P01", "57P02", "57P03"}
-    )
+def _passes(error: BaseException | None) -> bool:
+    """Whether trying again later may help: the connection broke or could not be made, or something was locked."""
+    if isinstance(error, _TRY_AGAIN):
+        return True
+    return isinstance(error, pg.OperationalError) and error.sqlstate in _NO_CONNECTION

@@ -9,12 +9,14 @@ broken session has ended one way or the other).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
+import psycopg
 from sqlalchemy import Connection, Engine
-from sqlalchemy import exc as sa
 
+from service.db.driver import ConnectionLost, driver_connection, driver_of
 from service.db.transaction import translated
 from service.errors import AmbiguousReference, CustomerNotFound, Invalid, Refusal, Unavailable
 from service.ledger.command import Appended, Command
@@ -46,14 +48,10 @@ def append(engine: Engine, commands: Sequence[Command], *, wait: bool = True) ->
     Raises Unavailable: nothing was written, or the connection broke twice.
     """
     with translated():
-        try:
-            with engine.connect() as connection:
-                return append_within(connection, commands, wait=wait)
-        except sa.DBAPIError as error:
-            if not error.connection_invalidated:
-                raise
-        with engine.connect() as connection:
-            return append_within(connection, commands, again=True)
+        with suppress(ConnectionLost), driver_connection(engine) as connection:
+            return _through_the_door(connection, commands, wait=wait)
+        with driver_connection(engine) as connection:
+            return _through_the_door(connection, commands, wait=True, again=True)
 
 
 def append_one(engine: Engine, command: Command) -> Appended:
@@ -61,17 +59,9 @@ def append_one(engine: Engine, command: Command) -> Appended:
     return appended(append(engine, [command])[0])
 
 
-def append_within(
-    connection: Connection, commands: Sequence[Command], *, wait: bool = True, again: bool = False
-) -> list[Outcome]:
+def append_within(connection: Connection, commands: Sequence[Command]) -> list[Outcome]:
     """The same inside the transaction of `connection`, which decides whether it lasts."""
-    rows = [_row(command) for command in commands]
-    if len(rows) == 1:  # scalars cost the driver far less than arrays of one
-        found = connection.exec_driver_sql(_ONE, (*rows[0], wait, again))
-    else:
-        found = connection.exec_driver_sql(_MANY, (*map(list, zip(*rows, strict=True)), wait, again))
-    outcomes: dict[int, Outcome] = {row[0]: _outcome(commands[row[0] - 1], *row[1:]) for row in found}
-    return [outcomes[ordinal] for ordinal in range(1, len(commands) + 1)]
+    return _through_the_door(driver_of(connection), commands, wait=True)
 
 
 def appended(outcome: Outcome) -> Appended:
@@ -79,6 +69,18 @@ def appended(outcome: Outcome) -> Appended:
     if isinstance(outcome, Refusal):
         raise Unavailable if isinstance(outcome, StreamBusy) else outcome
     return outcome
+
+
+def _through_the_door(
+    connection: psycopg.Connection, commands: Sequence[Command], *, wait: bool, again: bool = False
+) -> list[Outcome]:
+    rows = [_row(command) for command in commands]
+    if len(rows) == 1:  # scalars cost the driver far less than arrays of one
+        cursor = connection.execute(_ONE, (*rows[0], wait, again))
+    else:
+        cursor = connection.execute(_MANY, (*map(list, zip(*rows, strict=True)), wait, again))
+    outcomes: dict[int, Outcome] = {row[0]: _outcome(commands[row[0] - 1], *row[1:]) for row in cursor.fetchall()}
+    return [outcomes[ordinal] for ordinal in range(1, len(commands) + 1)]
 
 
 def _row(command: Command) -> tuple[Any, ...]:

@@ -29,8 +29,8 @@ from service.webhooks.record import Outcome, record, release
 from service.webhooks.sends import Sends
 from service.webhooks.transport import Transport
 
-TURN = 0.02  # seconds between turns: how long a finished send waits to be written down, at most
-POLL = 0.05  # seconds between looks at the database while the last one found nothing
+TURN = 0.01  # seconds between turns: how long a finished send waits to be written down, at most
+POLL = 0.05  # seconds between looks at the database while no send has finished, and so no room has come free
 LINGER = 0.3  # seconds without work before the loop ends: a burst has pauses
 DRAIN = 10.0  # seconds that sends may take to finish once we are told to stop; a platform kills after 30
 LEASE_SLACK = 5.0  # seconds that a lease outlasts the longest request: time to write down how it ended
@@ -145,8 +145,7 @@ class _Loop:
             self._next_look = time.monotonic() + DATABASE_AWAY
             return
         self._tally.update(abandoned=claimed.abandoned, skipped=claimed.skipped)
-        found_some = bool(claimed.claims or claimed.skipped or claimed.abandoned)
-        self._next_look = time.monotonic() + (0 if found_some else POLL)
+        self._next_look = time.monotonic() + POLL
         if self._stop() or time.monotonic() > start_by:
             await self._release(claimed)
         else:
@@ -180,6 +179,7 @@ class _Loop:
             log.warning("webhook outcomes came after their lease", late=len(self._unrecorded) - counted)
         self._tally.update(done.fate.outcome for done in self._unrecorded)
         self._unrecorded = []
+        self._next_look = time.monotonic()  # there is room now where there may have been none
 
     async def _record_the_last(self) -> None:
         deadline = time.monotonic() + PATIENCE

@@ -78,7 +78,7 @@ def test_metrics_add_up_over_several_web_processes_and_show_what_the_workers_did
 
 def test_a_request_is_one_json_line_and_a_job_names_its_events(processes, own_engine):
     client = create_client(own_engine, "logs")
-    key_id, key = create_key(own_engine, client)
+    _, key = create_key(own_engine, client)
     customer = add_customer(own_engine, client, username="logged-customer")
     processes.start_web()
     processes.start("worker")

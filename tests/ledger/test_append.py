@@ -11,9 +11,10 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import text
 
+from service.db.driver import driver_connection
 from service.db.transaction import transaction
 from service.errors import AmbiguousReference, CustomerNotFound, Invalid, Unavailable
-from service.ledger.append import StreamBusy, append, append_one
+from service.ledger.append import StreamBusy, _through_the_door, append, append_one
 from service.ledger.command import Appended, Caller, Command, set_credit, set_status
 from service.ledger.event import Status
 from service.ledger.group_commit import GroupCommit
@@ -162,11 +163,8 @@ class TestALostAnswer:
         command = set_credit(caller, f"id:{customer}", Decimal(7))
         first = append_one(engine, command)
         append_one(engine, set_credit(caller, f"id:{customer}", Decimal(8)))
-        from service.db.transaction import single_statement
-        from service.ledger.append import append_within
-
-        with single_statement(engine) as connection:
-            [again] = append_within(connection, [command], again=True)
+        with driver_connection(engine) as connection:
+            [again] = _through_the_door(connection, [command], wait=True, again=True)
         assert again == first
         assert len(events(engine, customer)) == 3
 

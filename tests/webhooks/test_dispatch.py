@@ -117,7 +117,8 @@ def test_no_dispatcher_has_more_in_flight_than_its_cap(queue, subscriber, engine
     assert max(subscriber.most_at_once.values()) <= 10
 
 
-def test_a_dead_endpoint_slows_no_other(queue, subscriber, engine, settings):
+def test_a_dead_endpoint_slows_no_other(queue, subscriber, engine, settings, monkeypatch):
+    monkeypatch.setattr(dispatch_module, "DRAIN", 0.1)
     healthy = queue.owe_to(subscriber.url("/healthy", answers(200, after=0.02)), events=300)
     alone = _seconds_until_delivered(queue, healthy, engine, settings)
     queue.run("DELETE FROM webhook_delivery WHERE client_id = :client")
@@ -137,9 +138,7 @@ def _seconds_until_delivered(queue, endpoint, engine, settings):
     until(lambda: queue.statuses(endpoint)["delivered"] == 300)
     took = time.monotonic() - began
     done.set()
-    dispatch_module.DRAIN, drain = 0.1, dispatch_module.DRAIN
     dispatcher.join()
-    dispatch_module.DRAIN = drain
     return took
 
 
@@ -214,3 +213,37 @@ def test_one_line_is_logged_for_each_attempt_without_secret_or_query(queue, subs
     assert (line["outcome"], line["status_code"]) == ("delivered", 200)
     assert "hush" not in str(lines)
     assert "whsec" not in str(lines)
+
+
+def test_a_database_that_hangs_up_costs_no_delivery_and_no_second_post(queue, subscriber, send):
+    queue.owe_to(subscriber.url("/hook", answers(200, after=0.5)), events=20)
+    hang_up = threading.Timer(0.3, queue.rows, args=(HANG_UP,))
+    hang_up.start()
+    assert send() == Summary(delivered=20)
+    assert len(subscriber.received) == 20
+
+
+HANG_UP = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+
+
+def test_being_woken_is_looking_at_once(queue, subscriber, engine, settings, monkeypatch):
+    monkeypatch.setattr(dispatch_module, "POLL", 3600)
+    monkeypatch.setattr(dispatch_module, "LINGER", 2.0)
+    owed = threading.Event()
+
+    def owe_later():
+        queue.owe_to(subscriber.url("/hook"))
+        owed.set()
+
+    threading.Timer(0.3, owe_later).start()
+    assert dispatch(engine, settings, stop=lambda: False, wake=owed.is_set) == Summary(delivered=1)
+
+
+def test_told_to_stop_before_it_begins_it_takes_nothing(queue, subscriber, engine, settings):
+    queue.owe_to(subscriber.url("/hook"), events=5)
+    assert dispatch(engine, settings, stop=lambda: True) == Summary()
+    assert queue.statuses() == {"pending": 5}
+    assert dispatch(engine, settings, stop=lambda: False) == Summary(delivered=5)
