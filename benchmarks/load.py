@@ -26,6 +26,12 @@ class Result:
         """Answers a second."""
         return len(self.latencies) / self.seconds
 
+    def rate_or_fail(self) -> float:
+        """The same. Raises RuntimeError where an answer was not a 200: a fast failure is no speed."""
+        if self.failures or not self.latencies:
+            raise RuntimeError(f"{self.failures} of {len(self.latencies)} answers were not a 200")
+        return self.rate
+
     def quantile(self, share: float) -> float:
         """The latency in milliseconds that such a share of the answers stayed under."""
         ordered = sorted(self.latencies)
