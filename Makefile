@@ -17,7 +17,7 @@ install: .venv/installed  ## Make .venv from the hashed lock file
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and none was found on PATH." >&2; exit 1; }
 	@echo "Installing into .venv with $(PYTHON) (about a minute on a first run) ..."
 	@$(PYTHON) -m venv --clear .venv || { echo "$(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@
 
 run: install  ## Start the whole service with demo data on this machine
