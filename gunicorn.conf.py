@@ -21,6 +21,7 @@ from service import logs  # noqa: E402
 from service.config import Config  # noqa: E402
 from service.db.engine import make_engine  # noqa: E402
 from service.db.schema import require_current  # noqa: E402
+from service.errors import Misconfigured  # noqa: E402
 
 
 def _any_address(port: str) -> str:
@@ -28,10 +29,17 @@ def _any_address(port: str) -> str:
     return f"[::]:{port}" if socket.has_dualstack_ipv6() else f"0.0.0.0:{port}"
 
 
+def _count(name: str, default: str) -> int:
+    text = os.environ.get(name, default)
+    if not text.isdecimal() or int(text) < 1:
+        raise Misconfigured(f"pbx-ledger: {name} must be a whole number of at least 1")
+    return int(text)
+
+
 bind = os.environ.get("BIND") or _any_address(os.environ.get("PORT", "8000"))
 worker_class = "gthread"
-workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
-threads = int(os.environ.get("WEB_THREADS", "8"))  # the database pool of a process is as large by default
+workers = _count("WEB_CONCURRENCY", "2")  # gunicorn reads it as well, before us
+threads = _count("WEB_THREADS", "8")  # the database pool of a process is as large by default
 graceful_timeout = 20  # the platform kills after 30 s
 timeout = 30
 keepalive = 100  # longer than the router's own 90 s, so that the router never meets a closed connection

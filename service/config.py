@@ -19,6 +19,9 @@ from service.errors import Misconfigured
 
 SECRET_KEY_MIN_BYTES = 32  # HS256 wants a key as long as its hash (RFC 7518 §3.2)
 DAY = 86_400
+WEBHOOK_TIMEOUT_MAX = 20  # a dispatcher must be done with its last sends before its job is timed out
+LOG_FORMATS = ("json", "console")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -72,13 +75,13 @@ def _read(env: Env) -> Config:
         database_pool_size=_positive("DATABASE_POOL_SIZE", env.int("DATABASE_POOL_SIZE", 8)),
         database_prepared_statements=env.bool("DATABASE_PREPARED_STATEMENTS", True),
         redis_tls_verify=env.bool("REDIS_TLS_VERIFY", True),
-        trusted_proxies=env.int("TRUSTED_PROXIES", 0),
+        trusted_proxies=_at_least(0, "TRUSTED_PROXIES", env.int("TRUSTED_PROXIES", 0)),
         metrics_token=env.str("METRICS_TOKEN", "") or None,
         metrics_directory=env.str("PROMETHEUS_MULTIPROC_DIR", "") or None,
-        log_format=env.str("LOG_FORMAT", "json"),
-        log_level=env.str("LOG_LEVEL", "INFO").upper(),
+        log_format=_one_of(LOG_FORMATS, "LOG_FORMAT", env.str("LOG_FORMAT", "json")),
+        log_level=_one_of(LOG_LEVELS, "LOG_LEVEL", env.str("LOG_LEVEL", "INFO").upper()),
         webhook_allow_networks=_networks(env.list("WEBHOOK_ALLOW_NETWORKS", [])),
-        webhook_timeout=env.float("WEBHOOK_TIMEOUT", 15.0),
+        webhook_timeout=_webhook_timeout(env.float("WEBHOOK_TIMEOUT", 15.0)),
         webhook_endpoint_in_flight=_positive("WEBHOOK_ENDPOINT_IN_FLIGHT", env.int("WEBHOOK_ENDPOINT_IN_FLIGHT", 20)),
         webhook_in_flight=_positive("WEBHOOK_IN_FLIGHT", env.int("WEBHOOK_IN_FLIGHT", 200)),
     )
@@ -121,9 +124,25 @@ def _timezone(name: str) -> ZoneInfo:
 
 
 def _positive(name: str, value: int) -> int:
-    if value <= 0:
-        raise EnvError(f"{name} must be greater than 0")
+    return _at_least(1, name, value)
+
+
+def _at_least(least: int, name: str, value: int) -> int:
+    if value < least:
+        raise EnvError(f"{name} must be at least {least}")
     return value
+
+
+def _one_of(allowed: tuple[str, ...], name: str, text: str) -> str:
+    if text not in allowed:
+        raise EnvError(f"{name} must be one of {', '.join(allowed)}")
+    return text
+
+
+def _webhook_timeout(seconds: float) -> float:
+    if not 1 <= seconds <= WEBHOOK_TIMEOUT_MAX:
+        raise EnvError(f"WEBHOOK_TIMEOUT must be from 1 to {WEBHOOK_TIMEOUT_MAX} seconds")
+    return seconds
 
 
 def _rate(name: str, text: str) -> str:

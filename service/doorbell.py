@@ -23,6 +23,7 @@ from rq.serializers import JSONSerializer
 from service.config import Config
 
 FLAG_TTL_MS = 2_000  # a lost job is rung for again after this long
+MAX_WAITING = 100  # jobs of a queue that nobody answers; more would fill Redis and say nothing new
 JOB_TTL = 60  # seconds that an unanswered ring waits in the queue before it is dropped
 JOB_TIMEOUT = 120  # seconds: twice the longest that a job means to run
 COALESCE = 0.05  # seconds for which a busy process gathers bells before it rings again; the first rings at once
@@ -77,9 +78,11 @@ class Doorbell:
             with self._redis.pipeline(transaction=False) as pipeline:
                 for bell in bells:
                     pipeline.set(bell.flag, 1, nx=True, px=FLAG_TTL_MS)
-                for bell, first in zip(bells, pipeline.execute(), strict=True):
-                    if first:
-                        self._enqueue(bell)
+                    pipeline.llen(self._queues[bell.queue].key)
+                answers = pipeline.execute()
+            for bell, first, waiting in zip(bells, answers[::2], answers[1::2], strict=True):
+                if first and waiting < MAX_WAITING:
+                    self._enqueue(bell)
         except RedisError as error:
             log.debug("doorbell not rung", bells=[bell.flag for bell in bells], error=type(error).__name__)
             return False

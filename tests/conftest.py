@@ -54,7 +54,7 @@ def config(number: int) -> Iterator[Config]:
             redis_url=servers.redis_url(number),
             secret_key=SECRET,
             token_rate_limit="100000 per minute",
-            log_level="CRITICAL",
+            log_level="INFO",
             database_pool_size=40,
             webhook_allow_networks=(ipaddress.ip_network(LOOPBACK),),
         )

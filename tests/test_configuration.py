@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 
 import pytest
+import requests
 from sqlalchemy.engine import make_url
 
 from service.config import Config
@@ -46,7 +47,12 @@ def environ(monkeypatch):
         ({"REDIS_URL": "http://h"}, "REDIS_URL must be set to a Redis address"),
         ({"TIMEZONE": "Mars/Olympus"}, "TIMEZONE 'Mars/Olympus' is not a time zone name"),
         ({"TOKEN_TTL": "soon"}, "TOKEN_TTL"),
-        ({"TOKEN_TTL": "0"}, "TOKEN_TTL must be greater than 0"),
+        ({"TOKEN_TTL": "0"}, "TOKEN_TTL must be at least 1"),
+        ({"TRUSTED_PROXIES": "-1"}, "TRUSTED_PROXIES must be at least 0"),
+        ({"LOG_LEVEL": "chatty"}, "LOG_LEVEL must be one of DEBUG"),
+        ({"LOG_FORMAT": "xml"}, "LOG_FORMAT must be one of json, console"),
+        ({"WEBHOOK_TIMEOUT": "0"}, "WEBHOOK_TIMEOUT must be from 1 to 20 seconds"),
+        ({"WEBHOOK_TIMEOUT": "60"}, "WEBHOOK_TIMEOUT must be from 1 to 20 seconds"),
         ({"WEBHOOK_ALLOW_NETWORKS": "10.0.0.0/99"}, "WEBHOOK_ALLOW_NETWORKS"),
         ({"TOKEN_RATE_LIMIT": "often"}, "TOKEN_RATE_LIMIT"),
     ],
@@ -102,4 +108,18 @@ def test_every_process_refuses_the_wrong_schema_version(processes, name, own_eng
     assert status != 0
     assert "the database is at schema version 0001_clients" in output
     assert "alembic upgrade head" in output
+    assert "Traceback" not in output
+
+
+def test_a_newer_schema_is_worked_with_because_migrations_only_add(processes, own_engine):
+    with own_engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999_of_the_next_release'")
+    processes.start_web()
+    assert requests.get(f"{processes.url}/readyz").json()["schema"] == "9999_of_the_next_release"
+
+
+def test_a_number_of_threads_that_is_none_is_named(processes):
+    status, output = run(processes, "web", WEB_THREADS="many")
+    assert status != 0
+    assert "WEB_THREADS must be a whole number of at least 1" in output
     assert "Traceback" not in output

@@ -8,6 +8,7 @@ from service.access.keys import find_client
 from service.api.context import services
 from service.cli.group import Group, check_schema
 from service.webhooks.endpoints import add_endpoint
+from service.webhooks.payload import EVENT_TYPES
 
 group = Group("webhook", help="Webhook endpoints of a client.", callback=check_schema)
 
@@ -15,14 +16,25 @@ group = Group("webhook", help="Webhook endpoints of a client.", callback=check_s
 @group.command("add")
 @click.argument("client")
 @click.argument("url")
-def add(client: str, url: str) -> None:
+@click.option(
+    "--event-type",
+    "event_types",
+    multiple=True,
+    type=click.Choice(sorted(EVENT_TYPES)),
+    help="Send only these; may be given several times. Without it: all, also those to come.",
+)
+def add(client: str, url: str, event_types: tuple[str, ...]) -> None:
     """Send CLIENT's (a name or an id) events to URL.
 
     The signing secret is shown once, alone on the last line.
     """
     engine = services().engine
     endpoint_id, secret = add_endpoint(
-        engine, find_client(engine, client), url, allow_networks=services().config.webhook_allow_networks
+        engine,
+        find_client(engine, client),
+        url,
+        event_types or None,
+        allow_networks=services().config.webhook_allow_networks,
     )
     click.echo(f"Webhook endpoint {endpoint_id}. Verify its deliveries with this secret; it is not shown again.")
     click.echo(secret)

@@ -30,10 +30,19 @@ def current_version(engine: Engine) -> str | None:
         return MigrationContext.configure(connection).get_current_revision()
 
 
+def is_current(version: str | None) -> bool:
+    """Whether this code can work at a schema version: its own, or a newer one.
+
+    Migrations only add until no running code needs what they take away, so code that a release has just replaced, or
+    that it was rolled back to, must go on working with the schema of the newer one.
+    """
+    return version is not None and _number(version) >= _number(expected_version())
+
+
 def require_current(engine: Engine) -> None:
-    """End the process with a sentence if the schema is not the expected one, or if there is no database at all."""
+    """End the process with a sentence if the schema is too old, or if there is no database at all."""
     current = require_reachable(engine)
-    if current != expected_version():
+    if not is_current(current):
         raise Misconfigured(
             f"pbx-ledger: the database is at schema version {current or 'none'}, "
             f"this code needs {expected_version()}: run `alembic upgrade head`"
@@ -46,6 +55,12 @@ def require_reachable(engine: Engine) -> str | None:
         return current_version(engine)
     except Unavailable as error:
         raise Misconfigured(f"pbx-ledger: the database cannot be reached: {_reason(error)}") from None
+
+
+def _number(version: str) -> int:
+    """7, from `0007_holds`."""
+    digits = version.partition("_")[0]
+    return int(digits) if digits.isdecimal() else 0
 
 
 def _reason(error: Unavailable) -> str:
