@@ -41,9 +41,8 @@ def allot(
 ) -> tuple[dict[Address, int], Address | None]:
     """Quotas for the endpoints of a walk, in its order, and the last endpoint that was considered.
 
-    No endpoint takes more than it leaves free, so that however many are slow, something is left for the rest.
-
-    `taken` names the endpoint of each delivery that this claim has picked before.
+    No endpoint takes more than it leaves free, so that however many are slow, something is left for the rest. `taken`
+    names the endpoint of each delivery that this claim has picked before.
     """
     quotas: dict[Address, int] = {}
     room, last = limits.room - len(taken), None

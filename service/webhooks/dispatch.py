@@ -146,6 +146,8 @@ class _Loop:
             return
         self._tally.update(abandoned=claimed.abandoned, skipped=claimed.skipped)
         self._next_look = time.monotonic() + POLL
+        if claimed.claims:
+            self._busy_at = time.monotonic()  # these may have come and gone before the next turn
         if self._stop() or time.monotonic() > start_by:
             await self._release(claimed)
         else:

@@ -12,6 +12,7 @@ from sqlalchemy import Engine, text
 
 from service.config import Config
 from service.db.transaction import transaction
+from service.webhooks import dispatch as dispatch_module
 from service.webhooks.dispatch import Summary, dispatch
 from tests.webhooks.queue import Queue
 from tests.webhooks.subscriber import Subscriber
@@ -23,6 +24,12 @@ def queue(engine: Engine, client_id: uuid.UUID) -> Queue:
     with transaction(engine) as tx:
         tx.execute(text("TRUNCATE webhook_attempt, webhook_delivery, webhook_endpoint"))
     return Queue(engine, client_id)
+
+
+@pytest.fixture(autouse=True)
+def no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dispatcher of a test knows that nothing more will come."""
+    monkeypatch.setattr(dispatch_module, "LINGER", 0.05)
 
 
 @pytest.fixture
