@@ -10,6 +10,7 @@ from service.access.keys import find_key
 from service.api.answer import answer
 from service.api.context import services
 from service.api.parsing import Blueprint
+from service.api.schemas import examples
 from service.api.schemas.auth import TokenAnswer, TokenRequest
 
 blueprint = Blueprint("Authentication", __name__, url_prefix="/v1/auth", description="Tokens")
@@ -17,7 +18,7 @@ blueprint = Blueprint("Authentication", __name__, url_prefix="/v1/auth", descrip
 
 @blueprint.route("/token", methods=["POST"])
 @blueprint.arguments(TokenRequest())
-@blueprint.response(200, TokenAnswer())
+@blueprint.response(200, TokenAnswer(), example=examples.TOKEN)
 def create_token(body: dict[str, Any]) -> Response:
     """Exchange an API key for a token.
 

@@ -12,6 +12,7 @@ from service.api.answer import moment, page
 from service.api.context import holder, services
 from service.api.guard import needs
 from service.api.parsing import Blueprint
+from service.api.schemas import examples
 from service.api.schemas.call import CALL_PAGE, CallQuery
 from service.calls.period import period
 from service.calls.read import CallView, list_calls
@@ -22,7 +23,7 @@ blueprint = Blueprint("Call", __name__, url_prefix="/v1/call", description="Call
 @blueprint.route("/log", methods=["GET"])
 @needs(Scope.CALL_READ)
 @blueprint.arguments(CallQuery(), location="query")
-@blueprint.response(200, CALL_PAGE)
+@blueprint.response(200, CALL_PAGE, example=examples.CALLS)
 def get_call_log(query: dict[str, Any]) -> Response:
     """List the calls of a period, newest first.
 

@@ -12,6 +12,7 @@ from service.api.answer import answer, flag, moment, page
 from service.api.context import caller, holder, services
 from service.api.guard import needs
 from service.api.parsing import Blueprint
+from service.api.schemas import examples
 from service.api.schemas.customer import (
     CUSTOMER_PAGE,
     ChangeAnswer,
@@ -38,7 +39,7 @@ CHANGE_HEADERS = {
 @blueprint.route("", methods=["GET"])
 @needs(Scope.CUSTOMER_READ)
 @blueprint.arguments(CustomerQuery(), location="query")
-@blueprint.response(200, CUSTOMER_PAGE)
+@blueprint.response(200, CUSTOMER_PAGE, example=examples.CUSTOMERS)
 def get_customers(query: dict[str, Any]) -> Response:
     """List customers, in the order of their ids.
 
@@ -53,7 +54,7 @@ def get_customers(query: dict[str, Any]) -> Response:
 
 @blueprint.route("/<ref:ref>", methods=["GET"])
 @needs(Scope.CUSTOMER_READ)
-@blueprint.response(200, CustomerSchema())
+@blueprint.response(200, CustomerSchema(), example=examples.CUSTOMER)
 def get_customer(ref: str) -> Response:
     """Read one customer by id, username or caller id.
 
@@ -65,7 +66,7 @@ def get_customer(ref: str) -> Response:
 @blueprint.route("/<ref:ref>/credit", methods=["PUT"])
 @needs(Scope.CREDIT_WRITE)
 @blueprint.arguments(CreditChange())
-@blueprint.response(200, ChangeAnswer(), headers=CHANGE_HEADERS)
+@blueprint.response(200, ChangeAnswer(), headers=CHANGE_HEADERS, example=examples.CHANGED)
 def put_credit(body: dict[str, Any], ref: str) -> Response:
     """Set the credit of a customer.
 
@@ -77,7 +78,7 @@ def put_credit(body: dict[str, Any], ref: str) -> Response:
 @blueprint.route("/<ref:ref>/status", methods=["PUT"])
 @needs(Scope.STATUS_WRITE)
 @blueprint.arguments(StatusChange())
-@blueprint.response(200, ChangeAnswer(), headers=CHANGE_HEADERS)
+@blueprint.response(200, ChangeAnswer(), headers=CHANGE_HEADERS, example=examples.CHANGED)
 def put_status(body: dict[str, Any], ref: str) -> Response:
     """Set the status of a customer.
 

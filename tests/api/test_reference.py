@@ -120,3 +120,16 @@ def test_a_second_load_of_the_demo_changes_nothing(demo):
 
 def test_the_next_customer_and_call_get_ids_of_their_own(demo, own_engine):
     assert add_customer(own_engine, demo.client_id) == 51
+
+
+def test_the_documents_examples_are_the_references_responses(app):
+    paths = app.test_client().get("/openapi.json").json["paths"]
+
+    def example(path, method="get"):
+        return paths[path][method]["responses"]["200"]["content"]["application/json"]["example"]
+
+    assert example("/v1/customer") == LIST
+    assert example("/v1/customer/{ref}") == LIST["data"][0]
+    assert example("/v1/call/log")["data"] == CALLS
+    assert example("/v1/customer/{ref}/credit", "put") == {"id": "1", "message": "successfully"}
+    assert example("/v1/auth/token", "post")["data"]["user_id"] == "1"
