@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 # prometheus_client decides when it is first imported whether processes share their figures, and where.
-METRICS = os.environ.get("PROMETHEUS_MULTIPROC_DIR") or f"{tempfile.gettempdir()}/pbx-metrics-{os.getpid()}"
+METRICS = os.environ.get("PROMETHEUS_MULTIPROC_DIR") or tempfile.mkdtemp(prefix="pbx-metrics-")
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = METRICS
 
 from prometheus_client import multiprocess  # noqa: E402

@@ -12,7 +12,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from service import logs
 from service.access.keys import find_key_by_id
 from service.access.tokens import Signer, Tokens
-from service.api import auth, call, context, customer, docs, errors, health, request_log
+from service.api import auth, call, context, customer, docs, errors, health, parsing, request_log
 from service.api.exact_json import ExactJSONProvider
 from service.api.limits import RateLimits
 from service.cli import register_commands
@@ -38,10 +38,11 @@ def create_app(config: Config | None = None) -> Flask:
     config = config or Config.from_environ()
     logs.configure(config)
     app = App("pbx-ledger", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = config.max_body_bytes
+    app.url_map.merge_slashes = False
     context.provide(app, _services(config))
     errors.register(app)
     request_log.register(app)
+    parsing.register(app, config.max_body_bytes)
     _register_routes(app)
     register_commands(app)
     if config.trusted_proxies:

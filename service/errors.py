@@ -70,6 +70,16 @@ class Unavailable(Refusal):
         self.retry_after = retry_after
 
 
+class StreamBusy(Unavailable):
+    """Another session holds the stream, and the call did not mean to wait for it."""
+
+
+class OutcomeUnknown(Unavailable):
+    """The database went away between a change and its answer: it may have been made, or not."""
+
+    sentence = "the database went away before it answered: the change may have been made, read it back"
+
+
 class TooManyRequests(Refusal):
     """More requests than the limit allows; `retry_after` is in seconds."""
 

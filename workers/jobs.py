@@ -13,6 +13,7 @@ from service.webhooks.dispatch import dispatch
 from service.webhooks.owe import owe
 from workers.runtime import Runtime, runtime, stopping
 
+TURN = 0.25  # seconds that a shard is drained for before the next in the queue has its turn
 SHARD_WAIT = 0.01  # seconds until a shard that another worker holds is tried again
 SHARD_PATIENCE = 10  # tries; by then the other has found, or left to the next ring, what this ring was for
 DELIVER_SECONDS = 60.0  # how long one job dispatches before it makes room for the next ring
@@ -24,8 +25,11 @@ def apply_shard(shard: int) -> None:
     """Apply what a shard has waiting, batch by batch, and ring for the deliveries that it entails."""
     run = runtime()
     run.doorbell.answer(Bell(APPLY, shard))
-    patience = SHARD_PATIENCE
+    patience, until = SHARD_PATIENCE, time.monotonic() + TURN
     while not stopping.is_set() and patience:
+        if time.monotonic() > until:  # a busy shard goes to the end of the queue: the others have their turn
+            run.doorbell.ring(Bell(APPLY, shard))
+            return
         try:
             drained = drain(run.engine, shard, owe)
         except Unavailable as error:

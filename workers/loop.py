@@ -13,6 +13,7 @@ from types import FrameType
 
 import structlog
 from redis import Redis
+from redis.client import Pipeline
 from redis.exceptions import RedisError
 from rq import SimpleWorker
 from rq.exceptions import StopRequested
@@ -34,16 +35,22 @@ class DoorbellWorker(SimpleWorker):
     max_connection_wait_time = 0.5
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
-        """Stop after the job under way; at once when idle. Signals after the first change nothing."""
-        first = not stopping.is_set()
+        """Stop after the job under way; at once when idle. However often it is asked, it means the same."""
         _stop(signum, frame)
         self._stop_requested = True
-        if first and self._state != WorkerStatus.BUSY:
+        if self._state == WorkerStatus.IDLE:
             raise StopRequested
 
     def _install_signal_handlers(self) -> None:
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, self.request_stop)
+        self._stop_requested = stopping.is_set()  # a signal may have come before there was anybody to tell
+
+    def set_state(self, state: str, pipeline: Pipeline | None = None) -> None:
+        """Take note of the state; fall idle only if nobody has asked to stop on the way there."""
+        super().set_state(state, pipeline)
+        if state == WorkerStatus.IDLE and pipeline is None and stopping.is_set():
+            raise StopRequested
 
     def run_maintenance_tasks(self) -> None:
         """Nothing: jobs are wake-ups, there are no registries worth cleaning, and the clock rings for what was lost."""

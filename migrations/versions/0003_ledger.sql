@@ -30,7 +30,8 @@ CREATE TABLE ledger_event (
     recorded_at   timestamptz    NOT NULL,
     hash_format   smallint       NOT NULL,
     hash          bytea          NOT NULL,
-    PRIMARY KEY (customer_id, seq)
+    PRIMARY KEY (customer_id, seq),
+    UNIQUE (customer_id, command_id)  -- a command that was delayed on its way and sent again meanwhile is no second event
 );
 
 CREATE FUNCTION ledger_event_is_append_only() RETURNS trigger

@@ -12,7 +12,9 @@ $$;
 --             which is for those who append for several callers at once.
 --   p_again   the same commands may have been appended before, by a call whose answer was lost: look first.
 --
--- Outcomes: appended, not_found, ambiguous, not_exact (more than five decimals, be they zeros), bad_kind, busy (without p_wait).
+-- Outcomes: appended, not_found, ambiguous, busy (without p_wait), not_exact (more than five decimals, be they zeros),
+-- too_large (more than ten digits before the point, or no number), bad_status (none of 0 to 8), bad_kind (unknown, out of
+-- place, or without what it needs).
 -- Locks: the heads of all customers concerned, in the order of their ids, so that two calls can't deadlock.
 CREATE FUNCTION ledger_append(
     p_clients     uuid[],
@@ -33,8 +35,8 @@ SET lock_timeout = '2s'
 AS $$
 #variable_conflict use_column
 DECLARE
-    c_tail  CONSTANT bigint := 10000;  -- a lost answer is asked for again within seconds: it is among the last events
     c_cents CONSTANT integer := 5;     -- decimals of a credit
+    c_limit CONSTANT numeric := 1e10;  -- credit has ten digits before the point
     size    CONSTANT integer := cardinality(p_refs);
     ids     bigint[] := array_fill(NULL::bigint, ARRAY[size]);
     turns   integer[] := ARRAY[1];     -- the commands in the order of their customers' ids, each customer's as given
@@ -48,6 +50,14 @@ DECLARE
     hash    bytea;
     i       integer;
 BEGIN
+    IF num_nulls(p_wait, p_again) > 0 OR EXISTS (
+        SELECT FROM (VALUES (cardinality(p_clients)), (cardinality(p_command_ids)), (cardinality(p_kinds)),
+                            (cardinality(p_amounts)), (cardinality(p_statuses)), (cardinality(p_reasons)),
+                            (cardinality(p_references)), (cardinality(p_actors)), (cardinality(p_request_ids))
+        ) AS given (length) WHERE length IS DISTINCT FROM size
+    ) THEN
+        RAISE EXCEPTION 'ledger_append takes arrays of one length' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
     FOR i IN 1 .. size LOOP
         found := customer_resolve(p_clients[i], p_refs[i]);
         IF cardinality(found) = 1 THEN
@@ -80,9 +90,12 @@ BEGIN
             turn := turn + 1;
             ordinal := i;
             customer_id := ids[i];
+            seq := NULL;
+            balance_after := NULL;
+            status_after := NULL;
             IF p_again THEN
                 SELECT * INTO old FROM ledger_event e
-                WHERE e.customer_id = ids[i] AND e.seq > head.last_seq - c_tail AND e.command_id = p_command_ids[i];
+                WHERE e.customer_id = ids[i] AND e.command_id = p_command_ids[i];
             END IF;
 
             IF ids[i] < head.customer_id THEN
@@ -92,10 +105,17 @@ BEGIN
                 seq := old.seq;
                 balance_after := old.balance_after;
                 status_after := old.status_after;
-            ELSIF p_kinds[i] NOT IN ('customer.created', 'credit.set', 'status.set') THEN
+            ELSIF (p_kinds[i] = 'customer.created' AND head.last_seq = 0
+                       AND p_amounts[i] IS NOT NULL AND p_statuses[i] IS NOT NULL
+                   OR p_kinds[i] = 'credit.set' AND p_amounts[i] IS NOT NULL AND p_statuses[i] IS NULL
+                   OR p_kinds[i] = 'status.set' AND p_amounts[i] IS NULL AND p_statuses[i] IS NOT NULL) IS NOT TRUE THEN
                 outcome := 'bad_kind';
             ELSIF scale(p_amounts[i]) > c_cents THEN
                 outcome := 'not_exact';
+            ELSIF NOT abs(p_amounts[i]) < c_limit THEN  -- NaN is larger than any number
+                outcome := 'too_large';
+            ELSIF p_statuses[i] NOT BETWEEN 0 AND 8 THEN
+                outcome := 'bad_status';
             ELSE
                 outcome := 'appended';
                 seq := head.last_seq + 1;
@@ -127,11 +147,11 @@ BEGIN
                     customer_id, seq, client_id, command_id, kind, amount, delta, balance_after, status_after,
                     reason, reference, actor, request_id, recorded_at, hash_format, hash)
                 VALUES (
-                    head.customer_id, head.last_seq + 1, head.client_id, p_command_ids[i], p_kinds[i], p_amounts[i],
-                    balance - head.balance, balance, coalesce(p_statuses[i], head.status),
+                    head.customer_id, seq, head.client_id, p_command_ids[i], p_kinds[i], p_amounts[i],
+                    balance - head.balance, balance, status_after,
                     p_reasons[i], p_references[i], p_actors[i], p_request_ids[i], moment, 1, hash);
                 INSERT INTO outbox (customer_id, seq, shard, recorded_at)
-                VALUES (head.customer_id, head.last_seq + 1, ledger_shard(head.customer_id), moment);
+                VALUES (head.customer_id, seq, ledger_shard(head.customer_id), moment);
 
                 head.last_seq := seq;
                 head.balance := balance;
@@ -151,6 +171,10 @@ BEGIN
     WHILE ids[turns[turn]] IS NOT NULL LOOP
         ordinal := turns[turn];
         outcome := 'busy';
+        customer_id := ids[turns[turn]];
+        seq := NULL;
+        balance_after := NULL;
+        status_after := NULL;
         turn := turn + 1;
         RETURN NEXT;
     END LOOP;

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Flask, Response
+from flask import Blueprint, Flask, Response, redirect
 from flask_smorest import Api
 from flask_swagger_ui import get_swaggerui_blueprint
+from werkzeug.wrappers import Response as BaseResponse
 
 from service.api import fields
 from service.api.exact_json import dumps
@@ -33,6 +34,8 @@ Every failure is `{"error": "<one sentence>"}`. Every answer carries `X-Request-
 SENTENCES: dict[int, tuple[str, ...]] = {
     400: (
         "body: not valid JSON",
+        "body: a key is given more than once",
+        "Idempotency-Key: not supported by this version",
         "credit: at most 10 digits before the point and 5 after",
         "limit: must be a whole number from 1 to 1000",
         "status: must be one of active, expired, cancelled, suspended",
@@ -47,7 +50,10 @@ SENTENCES: dict[int, tuple[str, ...]] = {
     415: ("the body must be application/json",),
     429: ("too many requests, slow down",),
     500: ("internal error",),
-    503: ("the service is temporarily unavailable, try again",),
+    503: (
+        "the service is temporarily unavailable, try again",
+        "the database went away before it answered: the change may have been made, read it back",
+    ),
 }
 _MEANING = {
     400: "A parameter or the body is wrong; the sentence names the field and the reason.",
@@ -100,6 +106,10 @@ def serve(app: Flask, api: Api) -> None:
     @blueprint.get("/openapi.json")
     def openapi() -> Response:
         return Response(document, mimetype="application/json")
+
+    @blueprint.get("/docs")
+    def docs() -> BaseResponse:
+        return redirect("/docs/")
 
     app.register_blueprint(blueprint)
     app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json", config={"app_name": TITLE}))

@@ -19,6 +19,8 @@ def loads(data: bytes | str) -> Any:
         return _DECODER.decode(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    except ArithmeticError:
+        raise ValueError("a number beyond all bounds") from None
 
 
 def dumps(value: Any) -> bytes:
@@ -38,11 +40,23 @@ class ExactJSONProvider(JSONProvider):
         return loads(s)
 
 
+class DuplicateKey(ValueError):
+    """One key twice in an object: which of the two was meant?"""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise DuplicateKey("a key is given more than once")
+    return found
+
+
 def _refuse(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-_DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse)  # made once: it costs as much as a small parse
+# Made once: making one costs as much as a small parse.
+_DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse, object_pairs_hook=_object)
 
 
 def _default(value: Any) -> orjson.Fragment:

@@ -16,7 +16,8 @@ _TICK = timedelta(microseconds=1)  # what Postgres tells apart
 
 # `YYYY-MM-DD HH:MM:SS`, or RFC 3339. A '+' that was not escaped in a query arrives as a space: read it as what it was.
 _MOMENT = re.compile(
-    r"(?P<date>\d{4}-\d{2}-\d{2})[ Tt](?P<time>\d{2}:\d{2}:\d{2}(?:\.\d{1,6})?)\d*(?P<offset>[Zz]|[+ -]\d{2}:\d{2})?",
+    r"(?P<date>\d{4}-\d{2}-\d{2})[ Tt](?P<time>\d{2}:\d{2}:\d{2})(?P<fraction>\.\d{1,30})?"
+    r"(?P<offset>[Zz]|[+ -]\d{2}:\d{2})?",
     re.ASCII,
 )
 
@@ -34,9 +35,10 @@ def read_moment(text: str, timezone: ZoneInfo) -> datetime:
     match = _MOMENT.fullmatch(text)
     if match is None:
         raise ValueError("not a date and time like 2021-02-18 17:20:58 or 2021-02-18T17:20:58Z")
+    fraction = (match["fraction"] or "")[:7]  # microseconds; finer is cut off
     offset = (match["offset"] or "").upper().replace(" ", "+")
     try:
-        moment = datetime.fromisoformat(f"{match['date']}T{match['time']}{offset}")
+        moment = datetime.fromisoformat(f"{match['date']}T{match['time']}{fraction}{offset}")
         return (moment if offset else moment.replace(tzinfo=timezone)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError("there is no such date and time") from None
@@ -54,13 +56,21 @@ def period(start: datetime | None, end: datetime | None, now: datetime, timezone
     if end is None:
         end = max(_day_of(start, timezone).end, _day_of(now, timezone).end)
     first, last = sorted((start, end))
-    if last - first > MAX_PERIOD:
+    if last - first > MAX_PERIOD and _on_the_wall(last, timezone) - _on_the_wall(first, timezone) > MAX_PERIOD:
         raise Invalid(TOO_LONG)
     return Period(first, last)
 
 
+def _on_the_wall(moment: datetime, timezone: ZoneInfo) -> datetime:
+    """What a clock in the zone shows: 31 days there may be an hour more in which the clocks are set back."""
+    return moment.astimezone(timezone).replace(tzinfo=None)
+
+
 def _day_of(moment: datetime, timezone: ZoneInfo) -> Period:
-    date = moment.astimezone(timezone).date()
-    first = datetime.combine(date, time(), timezone)
-    after = datetime.combine(date + _DAY, time(), timezone)
-    return Period(first.astimezone(UTC), after.astimezone(UTC) - _TICK)
+    try:
+        date = moment.astimezone(timezone).date()
+        first = datetime.combine(date, time(), timezone)
+        after = datetime.combine(date + _DAY, time(), timezone)
+        return Period(first.astimezone(UTC), after.astimezone(UTC) - _TICK)
+    except OverflowError:
+        raise Invalid("start_date, end_date: beyond the calendar") from None

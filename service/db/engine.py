@@ -26,6 +26,11 @@ def make_engine(config: Config, *, pool_size: int | None = None) -> Engine:
         pool_use_lifo=True,
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT,
+            # A network that swallows packets must not hold a thread for ever: the system gives up after about 12 s.
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 10_000,  # milliseconds
             # PgBouncer in transaction mode hands each statement to another server: nothing may be prepared there.
             "prepare_threshold": 5 if config.database_prepared_statements else None,
         },

@@ -1,13 +1,15 @@
 """The way into the ledger: commands go through one SQL function, `ledger_append`, and come back as outcomes.
 
 The function locks, checks and writes; what is here turns commands into arrays and rows into outcomes, and survives a
-connection that breaks. A commit whose answer was lost is not reported as failed: the same commands go through the door
-once more, which looks under the stream's lock whether they are there already (and which therefore waits until the
-broken session has ended one way or the other).
+connection that breaks. A commit whose answer was lost is not reported as failed: each command goes through the door
+once more, which looks under the stream's lock whether it is there already. Should the first sending have been held up
+on its way and come after that, it fails on the command's id, which is unique. Where even asking again does not work,
+the caller is told that the outcome is unknown, which is not the same as 'nothing was changed'.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from decimal import Decimal
@@ -18,13 +20,19 @@ from sqlalchemy import Connection, Engine
 
 from service.db.driver import ConnectionLost, driver_connection, driver_of
 from service.db.transaction import translated
-from service.errors import AmbiguousReference, CustomerNotFound, Invalid, Refusal, Unavailable
+from service.errors import (
+    AmbiguousReference,
+    CustomerNotFound,
+    Invalid,
+    OutcomeUnknown,
+    Refusal,
+    StreamBusy,
+    Unavailable,
+)
 from service.ledger.command import Appended, Command
 
-
-class StreamBusy(Refusal):
-    """Another session holds the stream, and the call did not mean to wait for it."""
-
+ASK_AGAIN_FOR = 5.0  # seconds: a database fails over in some, and a router waits no longer than thirty
+ASK_AGAIN_PAUSE = 0.2
 
 Outcome = Appended | Refusal
 
@@ -37,6 +45,9 @@ _REFUSALS: dict[str, Callable[[Command], Refusal]] = {
     "not_found": lambda _: CustomerNotFound(),
     "ambiguous": lambda command: AmbiguousReference(command.ref),
     "not_exact": lambda _: Invalid("credit: at most 10 digits before the point and 5 after"),
+    "too_large": lambda _: Invalid("credit: at most 10 digits before the point and 5 after"),
+    "bad_status": lambda _: Invalid("status: must be a code from 0 to 8"),
+    "bad_kind": lambda command: Invalid(f"{command.kind.value}: not possible here"),
     "busy": lambda _: StreamBusy(),
 }
 
@@ -45,13 +56,13 @@ def append(engine: Engine, commands: Sequence[Command], *, wait: bool = True) ->
     """Carry out commands in one transaction: an outcome for each, in order.
 
     Without `wait`, a command whose stream is locked elsewhere comes back as StreamBusy, and nothing is waited for.
-    Raises Unavailable: nothing was written, or the connection broke twice.
+    Where the connection broke and can't be made again, an outcome may be OutcomeUnknown. Raises Unavailable: nothing
+    was written.
     """
-    with translated():
-        with suppress(ConnectionLost), driver_connection(engine) as connection:
-            return _through_the_door(connection, commands, wait=wait)
-        with driver_connection(engine) as connection:
-            return _through_the_door(connection, commands, wait=True, again=True)
+    with suppress(ConnectionLost), translated(), driver_connection(engine) as connection:
+        return _through_the_door(connection, commands, wait=wait)
+    deadline = time.monotonic() + ASK_AGAIN_FOR
+    return [_ask_again(engine, command, deadline) for command in commands]
 
 
 def append_one(engine: Engine, command: Command) -> Appended:
@@ -64,10 +75,19 @@ def append_within(connection: Connection, commands: Sequence[Command]) -> list[O
     return _through_the_door(driver_of(connection), commands, wait=True)
 
 
+def _ask_again(engine: Engine, command: Command, deadline: float) -> Outcome:
+    """What became of a command whose answer was lost; carried out now if it had not been."""
+    while time.monotonic() < deadline:
+        with suppress(Unavailable), translated(), driver_connection(engine) as connection:
+            return _through_the_door(connection, [command], wait=True, again=True)[0]
+        time.sleep(ASK_AGAIN_PAUSE)
+    return OutcomeUnknown()
+
+
 def appended(outcome: Outcome) -> Appended:
     """The outcome if it is a good one. Raises it otherwise."""
     if isinstance(outcome, Refusal):
-        raise Unavailable if isinstance(outcome, StreamBusy) else outcome
+        raise outcome
     return outcome
 
 

@@ -26,7 +26,7 @@ SHARDS = 16  # as in the SQL function ledger_shard
 
 Owe = Callable[[Connection, Sequence[Applied]], int]
 
-_OF_THE_DATA = {"22", "23", "P0"}  # SQLSTATE classes: data exception, integrity violation, raised by a trigger
+_OF_THE_DATA = {"22", "23", "54", "P0"}  # SQLSTATE classes: data, integrity, a limit exceeded, raised by a trigger
 
 log = structlog.get_logger()
 
@@ -71,6 +71,7 @@ def _drain(engine: Engine, shard: int, owe: Owe, customer: int | None = None) ->
         applied, broken = _fold(states, _events_to_apply(tx, states, waiting))
         owed = _write(tx, applied, owe)
         _tidy(tx, states, applied)
+        broken.update(_missing(waiting, states, applied, broken))
         for customer_id in waiting.keys() - states.keys() | broken.keys():
             _park(tx, customer_id, broken.get(customer_id, "parked before"))
     return Drained(applied, owed)
@@ -133,6 +134,16 @@ def _fold(states: dict[int, State], events: Sequence[Event]) -> tuple[list[Appli
         except BrokenStream as error:
             broken[customer_id] = str(error)
     return applied, broken
+
+
+def _missing(
+    waiting: dict[int, int], states: dict[int, State], applied: Sequence[Applied], broken: dict[int, str]
+) -> dict[int, str]:
+    """Customers whose outbox speaks of events that are not there: their tail was cut off."""
+    reached = {customer_id: state.seq for customer_id, state in states.items()}
+    reached.update({a.event.customer_id: a.event.seq for a in applied})
+    short = {c: seq for c, seq in reached.items() if seq < waiting[c] and c not in broken}
+    return {customer_id: f"event {seq + 1} is missing" for customer_id, seq in short.items()}
 
 
 def _write(tx: Connection, applied: Sequence[Applied], owe: Owe) -> int:

@@ -14,21 +14,26 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Engine
 
-from service.ledger.append import Outcome, StreamBusy, append, append_one, appended
+from service.errors import OutcomeUnknown, Refusal, StreamBusy, Unavailable
+from service.ledger.append import Outcome, append, append_one, appended
 from service.ledger.command import Appended, Command
 
+PATIENCE = 20.0  # seconds in the queue: longer than the system needs to give up a connection that has gone silent
 LARGEST_GROUP = 100  # commands of one call; far more than a process has threads
 
 
 @dataclass(slots=True, eq=False)
 class _Ticket:
-    """A command on its way: what came of it, and the bell that calls its thread."""
+    """A command on its way: what came of it, and the bell that calls its thread.
+
+    `leads`: it is this thread's turn to go to the door. `alone`: the group failed, for whatever was in it.
+    """
 
     command: Command
     called: threading.Event = field(default_factory=threading.Event)
     leads: bool = False
+    alone: bool = False
     outcome: Outcome | None = None
-    error: BaseException | None = None
 
 
 class GroupCommit:
@@ -41,19 +46,17 @@ class GroupCommit:
         self._taken = False
 
     def append(self, command: Command) -> Appended:
-        """Carry out one command. Raises its Refusal, or Unavailable."""
+        """Carry out one command. Raises its Refusal, Unavailable among them."""
         ticket = _Ticket(command)
         with self._lock:
             self._waiting.append(ticket)
             ticket.leads = not self._taken
             self._taken = True
-        if not ticket.leads:
-            ticket.called.wait()
+        if not ticket.leads and not ticket.called.wait(PATIENCE):
+            self._give_up(ticket)
         if ticket.leads:
             self._lead()
-        if ticket.error is not None:
-            raise ticket.error
-        if isinstance(ticket.outcome, StreamBusy):
+        if ticket.alone or isinstance(ticket.outcome, StreamBusy):
             return append_one(self._engine, command)
         assert ticket.outcome is not None
         return appended(ticket.outcome)
@@ -66,9 +69,12 @@ class GroupCommit:
             outcomes = append(self._engine, [ticket.command for ticket in group], wait=False)
             for ticket, outcome in zip(group, outcomes, strict=True):
                 ticket.outcome = outcome
-        except BaseException as error:  # whatever it was, nobody may be left waiting
+        except Refusal as refusal:
             for ticket in group:
-                ticket.error = error
+                ticket.outcome = type(refusal)()  # each thread raises one of its own
+        except Exception:  # nothing of the group was written: each finds out by itself whose fault it was
+            for ticket in group:
+                ticket.alone = True
         finally:
             self._pass_on(group)
 
@@ -76,8 +82,20 @@ class GroupCommit:
         with self._lock:
             successor = self._waiting[0] if self._waiting else None
             self._taken = successor is not None
-        if successor is not None:
-            successor.leads = True
-            successor.called.set()
+            if successor is not None:
+                successor.leads = True
+                successor.called.set()
         for ticket in group:
+            ticket.outcome = ticket.outcome or (None if ticket.alone else OutcomeUnknown())
             ticket.called.set()
+
+    def _give_up(self, ticket: _Ticket) -> None:
+        """Leave the queue, unless the ticket was called, or taken along, in the very last moment."""
+        with self._lock:
+            if ticket.leads or ticket.outcome is not None or ticket.alone:
+                return
+            if ticket in self._waiting:
+                self._waiting.remove(ticket)
+                ticket.outcome = Unavailable()
+            else:
+                ticket.outcome = OutcomeUnknown()  # at the door, with a leader whom nobody answers

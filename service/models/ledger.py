@@ -6,7 +6,7 @@ import uuid
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import ForeignKey, Index, text
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.models.base import DELTA, Base, BigIntKey, Small
@@ -30,6 +30,7 @@ class LedgerEvent(Base):
     """One immutable fact. Only `ledger_append` writes here; nothing changes or removes a row."""
 
     __tablename__ = "ledger_event"
+    __table_args__ = (UniqueConstraint("customer_id", "command_id"),)
 
     customer_id: Mapped[BigIntKey] = mapped_column(autoincrement=False)
     seq: Mapped[BigIntKey] = mapped_column(autoincrement=False)

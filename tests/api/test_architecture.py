@@ -5,9 +5,18 @@ from __future__ import annotations
 import pytest
 
 from service.access.scopes import Scope
-from tests.support.client import api_client
+from tests.support.client import add_call, api_client
 
 OPEN = {"/v1/auth/token"}  # the one route under /v1 that needs no token
+NOT_JSON = (
+    b"",
+    b"{",
+    b"\xff\xfe",
+    b'{"a": NaN}',
+    b'{"a": Infinity}',
+    b'{"a": 1e99999999999999999999}',
+    b"[" * 100_000,
+)
 FILLED = {"ref": "nobody-has-this"}
 
 
@@ -78,11 +87,14 @@ def test_every_route_takes_a_foreign_clients_customer_for_one_that_is_not_there(
             assert api.call(method, path, body).status == 200, (rule.rule, ref)
 
 
-def test_no_list_shows_what_belongs_to_another_client(app, foreign_api, new_customer):
+def test_no_list_shows_what_belongs_to_another_client(app, engine, api, foreign_api, new_customer):
     new_customer()
-    for method, rule in guarded(app):
-        if method == "GET" and not rule.arguments:
-            assert foreign_api.get(path_of(rule)).json["total"] == 0, rule.rule
+    add_call(engine, api.client_id)
+    walked = [path_of(rule) for method, rule in guarded(app) if method == "GET" and not rule.arguments]
+    assert len(walked) >= 2
+    for path in walked:
+        assert api.get(path).json["total"] == 1, path
+        assert foreign_api.get(path).json["total"] == 0, path
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE", "PUT", "GET"])
@@ -100,9 +112,11 @@ def test_every_route_with_a_body_refuses_what_is_not_a_json_object(app, api, cus
     assert walked
     for method, rule in walked:
         path = path_of(rule, ref=str(customer)) if rule.arguments else path_of(rule)
-        for raw in (b"", b"{", b"\xff\xfe", b'{"a": NaN}', b"[" * 100_000, b'{"a": Infinity}'):
+        for raw in NOT_JSON:
             answer = api.call(method, path, raw=raw)
             assert (answer.status, answer.error) == (400, "body: not valid JSON"), (rule.rule, raw[:9])
+        answer = api.call(method, path, raw=b'{"a": 1, "a": 2}')
+        assert (answer.status, answer.error) == (400, "body: a key is given more than once"), rule.rule
         for raw in (b"[]", b"1", b'"x"', b"null"):
             answer = api.call(method, path, raw=raw)
             assert (answer.status, answer.error) == (400, "body: must be a JSON object"), (rule.rule, raw)
@@ -115,11 +129,26 @@ def test_every_route_with_a_body_refuses_what_is_not_a_json_object(app, api, cus
         assert answer.status == 400, rule.rule
 
 
-def test_every_query_refuses_unknown_fields_by_name(app, api):
+def test_every_route_refuses_unknown_parameters_by_name_also_where_it_has_none(app, api, customer):
+    for method, rule in routes(app):
+        path = path_of(rule, ref=str(customer)) if rule.arguments else path_of(rule)
+        answer = api.call(method, path + "?surprise=1", body_of(rule, method))
+        assert (answer.status, answer.error) == (400, "surprise: unknown field"), rule.rule
+
+
+def test_every_query_refuses_a_parameter_that_is_given_twice(app, api):
     for method, rule in guarded(app):
         if method == "GET" and not rule.arguments:
-            answer = api.get(path_of(rule) + "?surprise=1")
-            assert (answer.status, answer.error) == (400, "surprise: unknown field"), rule.rule
+            answer = api.get(path_of(rule) + "?limit=1&limit=2")
+            assert (answer.status, answer.error) == (400, "limit: given more than once"), rule.rule
+
+
+@pytest.mark.parametrize("header", ["Idempotency-Key", "If-Match"])
+def test_a_safety_header_that_is_not_honoured_yet_is_refused_not_ignored(app, api, customer, header):
+    for method, rule in routes(app):
+        path = path_of(rule, ref=str(customer)) if rule.arguments else path_of(rule)
+        answer = api.call(method, path, body_of(rule, method), headers={header: '"1"'})
+        assert (answer.status, answer.error) == (400, f"{header}: not supported by this version"), rule.rule
 
 
 def test_every_route_is_in_the_openapi_document(app, api):

@@ -57,7 +57,8 @@ def test_both_ends_are_inclusive(api, add_calls):
 
 
 def test_calls_of_one_moment_are_ordered_by_id_and_pages_do_not_overlap(api, add_calls):
-    add_calls(*["2022-02-02 10:00:00"] * 7)
+    for n in (3, 1, 5, 2, 7, 4, 6):  # not in the order in which they lie
+        add_calls("2022-02-02 10:00:00", id=10**12 + n)
     pages = [log(api, "2022-02-02 00:00:00", "2022-02-03 00:00:00", f"&limit=3&offset={n}") for n in (0, 3, 6)]
     ids = [call["id"] for page in pages for call in page["data"]]
     assert ids == sorted(ids, reverse=True)
@@ -97,13 +98,27 @@ def test_moments_are_read_in_the_configured_zone_unless_they_name_their_own(text
 
 @pytest.mark.parametrize(
     "bad",
-    ["", "x", "2021-06-01", "2021-02-30 00:00:00", "2021-06-01 24:00:00", "2021-06-01 00:00", "1622505600",
+    ["", "x", "2021-06-01", "2021-06-01 00:00:00123", "2021-02-30 00:00:00", "2021-06-01 24:00:00", "2021-06-01 00:00",
+     "1622505600",
      "2021-06-01T00:00:00+25:00", "0001-01-01T00:00:00+14:00", "٢٠٢١-06-01 00:00:00", "9999-12-31T23:59:59-14:00"],
 )  # fmt: skip
 def test_what_is_no_moment_is_refused(api, bad):
     answer = api.get(f"/v1/call/log?start_date={bad}".replace("+", "%2B"))
     assert answer.status == 400
     assert answer.error.startswith("start_date: ")
+
+
+def test_31_days_are_31_days_on_the_wall_also_where_the_clocks_are_set_back():
+    berlin = ZoneInfo("Europe/Berlin")
+    start, end = read_moment("2021-10-15 00:00:00", berlin), read_moment("2021-11-15 00:00:00", berlin)
+    assert period(start, end, start, berlin).end == end
+    with pytest.raises(Invalid):
+        period(start, end + timedelta(seconds=1), start, berlin)
+
+
+@pytest.mark.parametrize("query", ["start_date=9999-12-31T00:00:00Z", "end_date=9999-12-31T00:00:00Z"])
+def test_a_day_beyond_the_calendar_is_refused(api, query):
+    assert api.get(f"/v1/call/log?{query}").status == 400
 
 
 def test_no_dates_mean_today_in_the_configured_zone():

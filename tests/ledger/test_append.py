@@ -6,19 +6,27 @@ import random
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from decimal import Decimal
 
+import psycopg
 import pytest
 from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 
-from service.db.driver import driver_connection
+from service.db.driver import ConnectionLost, driver_connection
+from service.db.engine import make_engine
 from service.db.transaction import transaction
-from service.errors import AmbiguousReference, CustomerNotFound, Invalid, Unavailable
-from service.ledger.append import StreamBusy, _through_the_door, append, append_one
-from service.ledger.command import Appended, Caller, Command, set_credit, set_status
+from service.errors import AmbiguousReference, CustomerNotFound, Invalid, OutcomeUnknown, StreamBusy, Unavailable
+from service.ledger import append as append_module
+from service.ledger import group_commit
+from service.ledger.append import _through_the_door, append, append_one
+from service.ledger.command import Appended, Caller, set_credit, set_status
 from service.ledger.event import Status
 from service.ledger.group_commit import GroupCommit
 from tests.support.ledger import assert_sound, events, rows, stream
+from tests.support.processes import free_port, until
 
 LARGEST = Decimal("9999999999.99999")
 
@@ -128,14 +136,12 @@ def test_calls_that_cross_do_not_deadlock(engine, caller, new_customer):
 
 
 def test_a_clock_that_is_set_back_does_not_reorder_a_stream(engine, caller, customer):
+    ahead = text("UPDATE stream SET last_at = now() + interval '1 hour' WHERE customer_id = :id RETURNING last_at")
     with transaction(engine) as tx:
-        tx.execute(
-            text("UPDATE stream SET last_at = now() + interval '1 hour' WHERE customer_id = :id"), {"id": customer}
-        )
+        last_at = tx.execute(ahead, {"id": customer}).scalar_one()
     append_one(engine, set_credit(caller, f"id:{customer}", Decimal(1)))
     append_one(engine, set_credit(caller, f"id:{customer}", Decimal(2)))
-    times = [event.recorded_at for event in events(engine, customer)]
-    assert times == sorted(times)
+    assert [event.recorded_at for event in events(engine, customer)][1:] == [last_at, last_at]
 
 
 def test_a_stream_that_stays_locked_answers_unavailable_and_writes_nothing(engine, caller, customer):
@@ -189,6 +195,51 @@ class TestALostAnswer:
         assert [appended.seq for appended in result] == [2]
         assert [event.balance_after for event in events(engine, customer)] == [0, 9]
 
+    def test_a_first_sending_that_arrives_after_the_second_is_no_second_event(self, engine, caller, customer):
+        command = set_credit(caller, f"id:{customer}", Decimal(777))
+        with driver_connection(engine) as connection:
+            _through_the_door(connection, [command], wait=True, again=True)
+        append_one(engine, set_credit(caller, f"id:{customer}", Decimal(5)))
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            append_one(engine, command)
+        assert stream(engine, customer).balance == 5
+
+    def test_a_group_whose_answer_is_lost_gets_each_its_own_outcome(self, engine, caller, new_customer, monkeypatch):
+        locked, free = new_customer(), new_customer()
+        commands = [set_credit(caller, f"id:{n}", Decimal(4)) for n in (free, locked)]
+        real = append_module._through_the_door
+
+        def answer_lost(connection, given, *, wait, again=False):
+            outcomes = real(connection, given, wait=wait, again=again)
+            if not again:
+                raise ConnectionLost
+            return outcomes
+
+        monkeypatch.setattr(append_module, "_through_the_door", answer_lost)
+        monkeypatch.setattr(append_module, "ASK_AGAIN_FOR", 2.5)
+        with transaction(engine) as tx:
+            tx.execute(text("SELECT FROM stream WHERE customer_id = :id FOR UPDATE"), {"id": locked})
+            first, second = append(engine, commands, wait=False)
+        assert (first.customer_id, first.seq) == (free, 2)
+        assert isinstance(second, OutcomeUnknown)
+        assert len(events(engine, free)) == 2
+
+    def test_where_asking_again_does_not_work_the_outcome_is_unknown_and_not_nothing(
+        self, engine, caller, customer, monkeypatch
+    ):
+        real = append_module._through_the_door
+
+        def cut_off(connection, given, *, wait, again=False):
+            if not again:
+                real(connection, given, wait=wait)
+            raise ConnectionLost
+
+        monkeypatch.setattr(append_module, "_through_the_door", cut_off)
+        monkeypatch.setattr(append_module, "ASK_AGAIN_FOR", 0.5)
+        with pytest.raises(OutcomeUnknown, match="may have been made"):
+            append_one(engine, set_credit(caller, f"id:{customer}", Decimal(42)))
+        assert stream(engine, customer).balance == 42
+
 
 class TestGroupCommit:
     """Threads that go through the door together."""
@@ -234,12 +285,90 @@ class TestGroupCommit:
             outcomes = [future.exception(10) for future in stuck]
         assert all(error is None or isinstance(error, Unavailable) for error in outcomes)
 
-    def test_an_error_of_the_database_reaches_everybody_and_the_next_goes_on(self, engine, caller, customer):
+    def test_a_command_that_spoils_its_group_fails_alone(self, engine, caller, new_customer):
         ledger = GroupCommit(engine)
-        broken = Command(caller, f"id:{customer}", set_credit(caller, "x", Decimal(1)).kind, amount=Decimal(10) ** 30)
-        with pytest.raises(Exception, match="numeric field overflow"):
-            ledger.append(broken)
-        assert ledger.append(set_credit(caller, f"id:{customer}", Decimal(1))).seq == 2
+        ids = [new_customer() for _ in range(3)]
+
+        def write(n: int) -> object:
+            reason = "\x00" if n % 5 == 0 else None  # which the driver refuses, and with it the whole call
+            try:
+                return ledger.append(set_credit(caller, f"id:{ids[n % 3]}", Decimal(n), reason))
+            except psycopg.DataError as error:
+                return error
+
+        with ThreadPoolExecutor(10) as pool:
+            results = list(pool.map(write, range(100)))
+        assert [isinstance(result, psycopg.DataError) for result in results] == [n % 5 == 0 for n in range(100)]
+
+    def test_a_database_that_is_away_is_told_to_everybody_with_an_error_of_their_own(self, config):
+        dead = make_engine(replace(config, database_url=make_url(f"postgresql+psycopg://x@127.0.0.1:{free_port()}/x")))
+        ledger = GroupCommit(dead)
+        nobody = Caller(uuid.uuid4(), "test")
+
+        def write(n: int) -> BaseException | None:
+            try:
+                ledger.append(set_credit(nobody, "x", Decimal(n)))
+            except Unavailable as error:
+                return error
+
+        with ThreadPoolExecutor(8) as pool:
+            errors = list(pool.map(write, range(40)))
+        assert all(type(error) is Unavailable for error in errors)
+        assert len({id(error) for error in errors}) == 40
+
+    def test_whoever_waits_for_a_leader_that_nobody_answers_gives_up(self, engine, caller, customer, monkeypatch):
+        monkeypatch.setattr(group_commit, "PATIENCE", 0.2)
+        answered = threading.Event()
+        real = group_commit.append
+        monkeypatch.setattr(group_commit, "append", lambda *a, **k: (answered.wait(10), real(*a, **k))[1])
+        ledger = GroupCommit(engine)
+        with ThreadPoolExecutor(2) as pool:
+            leader = pool.submit(ledger.append, set_credit(caller, f"id:{customer}", Decimal(1)))
+            until(lambda: ledger._taken and not ledger._waiting)
+            with pytest.raises(Unavailable):
+                ledger.append(set_credit(caller, f"id:{customer}", Decimal(2)))
+            answered.set()
+            assert leader.result(10).seq == 2
+        assert ledger.append(set_credit(caller, f"id:{customer}", Decimal(3))).seq == 3
+
+
+class TestTheDoorItself:
+    """What no caller of ours asks for is refused all the same, and spoils nothing."""
+
+    @pytest.mark.parametrize(
+        ("kind", "amount", "status"),
+        [
+            ("credit.set", "NaN", None), ("credit.set", "1e10", None), ("credit.set", None, None),
+            ("credit.set", "1", 1), ("status.set", None, 9), ("status.set", None, -1), ("status.set", None, None),
+            ("customer.created", "1", 1), ("credit.eaten", "1", None), (None, "1", None),
+        ],
+    )  # fmt: skip
+    def test_a_command_that_makes_no_sense_is_refused_beside_one_that_does(
+        self, engine, caller, new_customer, kind, amount, status
+    ):
+        customer, neighbour = new_customer(), new_customer()
+        found = rows(
+            engine,
+            "SELECT outcome, seq FROM ledger_append(ARRAY[:c, :c]::uuid[], ARRAY[:bad, :good], "
+            "ARRAY[gen_random_uuid(), gen_random_uuid()], ARRAY[:kind, 'credit.set'], "
+            "ARRAY[:amount, 1]::numeric[], ARRAY[:status, NULL]::smallint[], ARRAY[NULL, NULL]::text[], "
+            "ARRAY[NULL, NULL]::text[], ARRAY['t', 't'], ARRAY[NULL, NULL]::text[]) ORDER BY ordinal",
+            c=caller.client_id, bad=f"id:{customer}", good=f"id:{neighbour}", kind=kind,
+            amount=None if amount is None else Decimal(amount), status=status,
+        )  # fmt: skip
+        assert found[0].outcome in {"bad_kind", "bad_status", "too_large", "not_exact"}
+        assert found[0].seq is None
+        assert tuple(found[1]) == ("appended", 2)
+        assert len(events(engine, customer)) == 1
+
+    def test_arrays_of_different_lengths_are_an_error(self, engine, caller, customer):
+        ragged = text(
+            "SELECT * FROM ledger_append(ARRAY[:c]::uuid[], ARRAY['x', 'y'], ARRAY[gen_random_uuid()], "
+            "ARRAY['credit.set'], ARRAY[1]::numeric[], ARRAY[NULL]::smallint[], ARRAY[NULL]::text[], "
+            "ARRAY[NULL]::text[], ARRAY['t'], ARRAY[NULL]::text[])"
+        )
+        with transaction(engine) as tx, pytest.raises(DBAPIError, match="arrays of one length"):
+            tx.execute(ragged, {"c": caller.client_id})
 
 
 def test_a_foreign_client_cannot_reach_a_customer_by_any_reference(engine, new_customer):

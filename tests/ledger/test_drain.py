@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from service.db.transaction import transaction
+from service.ledger import drain as drain_module
 from service.ledger.append import append, append_one
 from service.ledger.command import Caller, set_credit, set_status
 from service.ledger.drain import SHARDS, drain, shard_of
@@ -151,6 +152,27 @@ class TestAPoisonEvent:
         assert "99" in projection(engine, poisoned).parked_reason
         assert apply_lag(engine).parked_customers == 1
 
+    def test_an_event_that_is_missing_parks_its_customer_only(self, engine, caller, neighbours):
+        poisoned, healthy = neighbours
+        set_to(engine, caller, poisoned, 1)
+        set_to(engine, caller, healthy, 1)
+        with transaction(engine) as tx:
+            beyond = "INSERT INTO outbox (customer_id, seq, shard, recorded_at) VALUES (:id, 3, :shard, now())"
+            tx.execute(text(beyond), {"id": poisoned, "shard": shard_of(poisoned)})
+        apply_everything(engine)
+        assert_applied(engine, healthy)
+        assert projection(engine, poisoned).parked_reason == "event 3 is missing"
+
+    def test_a_parked_customer_is_left_alone(self, engine, caller, neighbours):
+        parked, healthy = neighbours
+        set_to(engine, caller, parked, 1)
+        set_to(engine, caller, healthy, 1)
+        with transaction(engine) as tx:
+            tx.execute(text("UPDATE customer SET parked_at = now() WHERE id = :id"), {"id": parked})
+        apply_everything(engine)
+        assert_applied(engine, healthy)
+        assert projection(engine, parked).applied_seq < 2
+
     def test_what_the_database_refuses_parks_its_customer_only(self, engine, caller, neighbours):
         poisoned, healthy = neighbours
         set_to(engine, caller, poisoned, 1)
@@ -181,6 +203,35 @@ class TestAPoisonEvent:
         assert unpark(engine, poisoned)
         apply_everything(engine)
         assert_applied(engine, poisoned)
+
+
+def test_sql_and_python_agree_on_the_shards(engine):
+    found = rows(engine, "SELECT n, ledger_shard(n) FROM generate_series(1, 64) n")
+    assert [(n, shard_of(n)) for n in range(1, 65)] == [tuple(row) for row in found]
+    assert {shard for _, shard in found} == set(range(SHARDS))
+
+
+def test_those_who_wait_longest_are_applied_first(engine, caller, new_customer, monkeypatch):
+    first = new_customer()
+    while shard_of(second := new_customer()) != shard_of(first):
+        pass
+    apply_everything(engine)
+    set_to(engine, caller, second, 1)
+    set_to(engine, caller, first, 1)
+    monkeypatch.setattr(drain_module, "BATCH", 1)
+    assert [a.event.customer_id for a in drain(engine, shard_of(first), nothing_owed).applied] == [second]
+    assert [a.event.customer_id for a in drain(engine, shard_of(first), nothing_owed).applied] == [first]
+
+
+def test_a_drain_waits_for_whoever_holds_a_projection_row(engine, caller, customer):
+    set_to(engine, caller, customer, 1)
+    with ThreadPoolExecutor(1) as pool:
+        with transaction(engine) as tx:
+            tx.execute(text("SELECT FROM customer WHERE id = :id FOR UPDATE"), {"id": customer})
+            draining = pool.submit(drain, engine, shard_of(customer), nothing_owed)
+            with pytest.raises(TimeoutError):
+                draining.result(0.3)
+        assert draining.result(10).applied
 
 
 def test_a_lost_doorbell_is_seen_by_its_age(engine, caller, customer):

@@ -11,13 +11,16 @@ from itertools import count
 from typing import Any
 
 from flask import Flask
-from sqlalchemy import Engine
+from sqlalchemy import Engine, insert
 
+from service import clock
 from service.access.keys import create_key
 from service.access.scopes import ALL_SCOPES, Scope
+from service.calls.partitions import ensure_month
 from service.customers.create import NewCustomer, create_customer
 from service.db.transaction import transaction
 from service.ledger.command import Caller
+from service.models import CallRecord
 
 _numbers = count(1)
 
@@ -95,6 +98,16 @@ def add_customer(engine: Engine, client_id: uuid.UUID, **fields: Any) -> int:
     defaults = {"username": f"user{number}x", "useralias": f"alias{number}x"}
     with transaction(engine) as tx:
         return create_customer(tx, Caller(client_id, "test"), NewCustomer(**{**defaults, **fields}))
+
+
+def add_call(engine: Engine, client_id: uuid.UUID, **fields: Any) -> None:
+    """A call of just now, unless given."""
+    now = clock.now()
+    defaults = {"start_time": now, "end_time": now, "duration": 0, "amount": 1, "source": "0899", "destination": "113"}
+    with transaction(engine) as tx:
+        row = {"client_id": client_id, "uniqueid": f"{next(_numbers)}.1", **defaults, **fields}
+        ensure_month(tx, row["start_time"])
+        tx.execute(insert(CallRecord).values(**row))
 
 
 def _exact(value: Any) -> Any:
