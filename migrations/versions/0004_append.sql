@@ -50,12 +50,9 @@ DECLARE
     hash    bytea;
     i       integer;
 BEGIN
-    IF num_nulls(p_wait, p_again) > 0 OR EXISTS (
-        SELECT FROM (VALUES (cardinality(p_clients)), (cardinality(p_command_ids)), (cardinality(p_kinds)),
-                            (cardinality(p_amounts)), (cardinality(p_statuses)), (cardinality(p_reasons)),
-                            (cardinality(p_references)), (cardinality(p_actors)), (cardinality(p_request_ids))
-        ) AS given (length) WHERE length IS DISTINCT FROM size
-    ) THEN
+    IF ARRAY[cardinality(p_clients), cardinality(p_command_ids), cardinality(p_kinds), cardinality(p_amounts),
+             cardinality(p_statuses), cardinality(p_reasons), cardinality(p_references), cardinality(p_actors),
+             cardinality(p_request_ids)] IS DISTINCT FROM array_fill(size, ARRAY[9]) THEN
         RAISE EXCEPTION 'ledger_append takes arrays of one length' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     FOR i IN 1 .. size LOOP
