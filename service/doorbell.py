@@ -26,7 +26,7 @@ FLAG_TTL_MS = 2_000  # a lost job is rung for again after this long
 MAX_WAITING = 100  # jobs of a queue that nobody answers; more would fill Redis and say nothing new
 JOB_TTL = 60  # seconds that an unanswered ring waits in the queue before it is dropped
 JOB_TIMEOUT = 120  # seconds: twice the longest that a job means to run
-COALESCE = 0.05  # seconds for which a busy process gathers bells before it rings again; the first rings at once
+GATHER = 0.05  # seconds for which a busy process gathers bells before it rings again; the first rings at once
 RING_TIMEOUT = 0.25  # seconds that a ring may take; a dead Redis must not hold anybody up
 
 APPLY, DELIVER = "apply", "deliver"
@@ -138,4 +138,4 @@ class BackgroundDoorbell:
                 self._doorbell.ring(*bells)
             except Exception:  # the thread must outlive whatever one ring runs into
                 log.exception("doorbell broken")
-            time.sleep(COALESCE)
+            time.sleep(GATHER)

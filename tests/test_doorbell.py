@@ -71,16 +71,16 @@ def test_bells_of_a_busy_process_are_gathered_and_none_is_lost(doorbell):
     background = BackgroundDoorbell(doorbell)
     for shard in range(16):
         background.ring(Bell(APPLY, shard))
-    until(lambda: doorbell.depths()[APPLY] == 16, 5)
+    assert until(lambda: doorbell.depths()[APPLY] == 16, 5)
 
 
 def test_the_thread_outlives_a_redis_that_comes_and_goes(valkey, doorbell):
     background = BackgroundDoorbell(doorbell)
     background.ring(Bell(APPLY, 1))
-    until(lambda: doorbell.depths()[APPLY] == 1, 5)
+    assert until(lambda: doorbell.depths()[APPLY] == 1, 5)
     valkey.stop()
     background.ring(Bell(APPLY, 2))
     time.sleep(0.2)
     valkey.start()
     background.ring(Bell(APPLY, 3))
-    until(lambda: doorbell.depths()[APPLY] == 1, 5)
+    assert until(lambda: doorbell.depths()[APPLY] == 1, 5)

@@ -80,7 +80,8 @@ class PlainText(fields.Field[str]):
         if not isinstance(value, str):
             raise ValidationError("must be a text")
         if not self.shortest <= len(value) <= self.longest:
-            raise ValidationError(f"must have {self.shortest} to {self.longest} characters")
+            at_least = f"at least {self.shortest} and " if self.shortest else ""
+            raise ValidationError(f"must have {at_least}at most {self.longest} characters")
         if _UNFIT.search(value):
             raise ValidationError("must not hold control characters")
         return value

@@ -1,7 +1,7 @@
 """Where transactions begin and end, and where 'the database is away' becomes an error of ours.
 
-Three doors: `reading` for one or more SELECTs of one snapshot each, `transaction` for a unit that commits or leaves
-nothing, `single_statement` for the hot path, where one statement is its own transaction and costs one round trip.
+Two ways: `transaction` for a unit that commits or leaves nothing, and `single_statement`, where each statement is a
+transaction of its own and costs one round trip; `reading` is the same, by the name of what it is mostly used for.
 """
 
 from __future__ import annotations

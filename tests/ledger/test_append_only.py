@@ -29,7 +29,7 @@ def written(engine, client_id, customer):
     return customer
 
 
-def refused(engine, *statements, **parameters):
+def assert_refused(engine, *statements, **parameters):
     """The last statement is refused by the guard; whatever came before it in the transaction is gone with it."""
     *before, last = map(text, statements)
     with transaction(engine) as tx:
@@ -43,14 +43,14 @@ def refused(engine, *statements, **parameters):
 @pytest.mark.parametrize("statement", CHANGES)
 @pytest.mark.parametrize("role", ["origin", "replica", "local"])
 def test_events_refuse_every_change_under_every_replication_role(engine, written, statement, role):
-    refused(engine, f"SET LOCAL session_replication_role = {role}", statement, id=written)
+    assert_refused(engine, f"SET LOCAL session_replication_role = {role}", statement, id=written)
 
 
 @pytest.mark.parametrize("statement", CHANGES)
 def test_events_refuse_every_change_by_an_ordinary_role_with_all_privileges(engine, written, statement):
     role = f"writer_{written}"
     granted = f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}"
-    refused(engine, f"CREATE ROLE {role}", granted, f"SET LOCAL ROLE {role}", statement, id=written)
+    assert_refused(engine, f"CREATE ROLE {role}", granted, f"SET LOCAL ROLE {role}", statement, id=written)
 
 
 def test_a_merge_cannot_change_an_event_either(engine, written):
@@ -58,4 +58,4 @@ def test_a_merge_cannot_change_an_event_either(engine, written):
         MERGE INTO ledger_event e USING (SELECT CAST(:id AS bigint) AS id) AS given ON e.customer_id = given.id
         WHEN MATCHED THEN DELETE
     """
-    refused(engine, merge, id=written)
+    assert_refused(engine, merge, id=written)

@@ -83,7 +83,8 @@ def test_a_url_that_we_would_not_send_to_is_refused(queue, engine, url):
     "url", ["https://a.example/", "https://a.example:8443/", "HTTPS://A.example", "https://8.8.8.8/"]
 )
 def test_https_to_the_public_is_taken(queue, engine, url):
-    add_endpoint(engine, queue.client_id, url)
+    _, secret = add_endpoint(engine, queue.client_id, url)
+    assert secret.startswith("whsec_")
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8080/", "http://localhost.localdomain.invalid/", "http://8.8.8.8/"])
