@@ -18,8 +18,6 @@ CREDIT_DECIMALS = 5
 _WHOLE = re.compile(r"\d{1,18}", re.ASCII)
 _UNFIT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")  # control characters, halves of characters
 
-OBJECT_ERRORS = {"type": "must be a JSON object", "unknown": "unknown field"}
-
 
 class Credit(fields.Field[Decimal]):
     """An amount of credit: a JSON number, at most 10 digits before the point and 5 after."""
