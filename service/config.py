@@ -19,6 +19,7 @@ from service.errors import Misconfigured
 
 SECRET_KEY_MIN_BYTES = 32  # HS256 wants a key as long as its hash (RFC 7518 §3.2)
 DAY = 86_400
+IDEMPOTENCY_DAYS = 30  # what a caller may count on; an operator can only keep keys for longer
 WEBHOOK_TIMEOUT_MAX = 20  # a dispatcher must be done with its last sends before its job is timed out
 LOG_FORMATS = ("json", "console")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -45,6 +46,10 @@ class Config:
     trusted_proxies: int = 0
     metrics_token: str | None = field(default=None, repr=False)
     metrics_directory: str | None = None
+    idempotency_days: int = 30
+    checkpoint_key: str | None = field(default=None, repr=False)
+    checkpoint_key_previous: str | None = field(default=None, repr=False)
+    checkpoint_every: int = 3600
     log_format: str = "json"
     log_level: str = "INFO"
     webhook_allow_networks: tuple[Network, ...] = ()
@@ -78,6 +83,10 @@ def _read(env: Env) -> Config:
         trusted_proxies=_at_least(0, "TRUSTED_PROXIES", env.int("TRUSTED_PROXIES", 0)),
         metrics_token=env.str("METRICS_TOKEN", "") or None,
         metrics_directory=env.str("PROMETHEUS_MULTIPROC_DIR", "") or None,
+        idempotency_days=_at_least(IDEMPOTENCY_DAYS, "IDEMPOTENCY_DAYS", env.int("IDEMPOTENCY_DAYS", IDEMPOTENCY_DAYS)),
+        checkpoint_key=_optional_secret("CHECKPOINT_KEY", env.str("CHECKPOINT_KEY", "")),
+        checkpoint_key_previous=_optional_secret("CHECKPOINT_KEY_PREVIOUS", env.str("CHECKPOINT_KEY_PREVIOUS", "")),
+        checkpoint_every=_positive("CHECKPOINT_EVERY", env.int("CHECKPOINT_EVERY", 3600)),
         log_format=_one_of(LOG_FORMATS, "LOG_FORMAT", env.str("LOG_FORMAT", "json")),
         log_level=_one_of(LOG_LEVELS, "LOG_LEVEL", env.str("LOG_LEVEL", "INFO").upper()),
         webhook_allow_networks=_networks(env.list("WEBHOOK_ALLOW_NETWORKS", [])),

@@ -57,6 +57,46 @@ class AlreadyExists(Refusal):
     """Something with that name is there already."""
 
 
+class Conflict(Refusal):
+    """The state of things does not allow it."""
+
+
+class InsufficientCredit(Conflict):
+    """What is available (credit less what is held, and the credit limit) does not cover it."""
+
+    sentence = "insufficient credit"
+
+
+class ReferenceTaken(Conflict):
+    """A payment's number that this client has used already; `event_id` is the event that it stands for."""
+
+    def __init__(self, reference: str, event_id: str) -> None:
+        super().__init__(f"reference '{reference}' was used already, by {event_id}")
+        self.event_id = event_id
+
+
+class MovedOn(Refusal):
+    """The stream is not where the caller believed it to be; `seq` is where it is."""
+
+    sentence = "the customer has changed since: read it again"
+
+    def __init__(self, seq: int) -> None:
+        super().__init__()
+        self.seq = seq
+
+
+class KeyReused(Refusal):
+    """One Idempotency-Key for two different requests."""
+
+    sentence = "Idempotency-Key: used already for another request"
+
+
+class InFlight(Conflict):
+    """The first request with this Idempotency-Key has not been answered yet."""
+
+    sentence = "Idempotency-Key: the first request with it is still in flight"
+
+
 class Unavailable(Refusal):
     """The database cannot be reached, or a lock was not to be had in time: nothing was changed, try again.
 

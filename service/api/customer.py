@@ -23,7 +23,7 @@ from service.api.schemas.customer import (
 )
 from service.customers.read import CustomerFilter, CustomerView, find_customer, list_customers
 from service.doorbell import APPLY, Bell
-from service.ledger.command import Command, set_credit, set_status
+from service.ledger.command import Command, Why, set_credit, set_status
 from service.ledger.drain import shard_of
 
 APPENDS = Counter("pbx_appends", "Events appended, by kind", ["kind"])
@@ -72,7 +72,7 @@ def put_credit(body: dict[str, Any], ref: str) -> Response:
 
     API dùng để cập nhật số dư khách hàng theo id. (Log sẽ được lưu mỗi khi update thành công)
     """
-    return _change(set_credit(caller(), ref, body["credit"], body["reason"]))
+    return _change(set_credit(caller(), ref, body["credit"], Why(body["reason"])))
 
 
 @blueprint.route("/<ref:ref>/status", methods=["PUT"])
@@ -84,7 +84,7 @@ def put_status(body: dict[str, Any], ref: str) -> Response:
 
     API dùng để cập nhật trạng thái khách hàng theo id. (Log sẽ được lưu mỗi khi update thành công)
     """
-    return _change(set_status(caller(), ref, body["status"], body["reason"]))
+    return _change(set_status(caller(), ref, body["status"], Why(body["reason"])))
 
 
 def _change(command: Command) -> Response:
@@ -92,7 +92,7 @@ def _change(command: Command) -> Response:
     APPENDS.labels(command.kind.value).inc()
     services().bell.ring(Bell(APPLY, shard_of(appended.customer_id)))
     response = answer({"id": str(appended.customer_id), "message": "successfully"})
-    response.headers["ETag"] = f'"{appended.seq}"'
+    response.headers["ETag"] = f'"{appended.last_seq}"'
     response.headers["Ledger-Event"] = appended.event_id
     return response
 

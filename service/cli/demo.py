@@ -50,7 +50,7 @@ def _load() -> list[int]:
             raise AlreadyExists(f"the demo needs the customer ids 1 to {CUSTOMERS}, and this database uses them")
         client_id = create_client_within(tx, NAME)
         caller = Caller(client_id, "demo")
-        ids = [create_customer(tx, caller, new) for new in [*_reference_customers(), *_more_customers()]]
+        ids = [create_customer(tx, caller, new).customer_id for new in [*_reference_customers(), *_more_customers()]]
         tx.execute(text("SELECT setval(pg_get_serial_sequence('customer', 'id'), :n)"), {"n": CUSTOMERS})
         _load_calls(tx, client_id)
     return ids

@@ -12,10 +12,12 @@ from sqlalchemy import exc as sa
 from sqlalchemy.orm import InstrumentedAttribute
 
 from service.errors import AlreadyExists
-from service.ledger.append import append_within
-from service.ledger.command import Caller, open_account
+from service.ledger.append import append_within, appended
+from service.ledger.command import NOTHING_SAID, Appended, Caller, Why, open_account
 from service.ledger.event import Status
 from service.models import CallerId, Customer, Stream
+
+CALLER_IDS_TOLD = 20  # of a customer's first caller ids in its opening event, which stays for good
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,9 @@ class NewCustomer:
     credit: Decimal = Decimal(0)
     status: Status = Status.ACTIVE
     activated: bool = False
+    type_paid: int = 0
     creditlimit: Decimal | None = None
+    credit_notification: Decimal | None = None
     id_group: int | None = None
     enableexpire: int = 0
     expiredays: int = 0
@@ -44,7 +48,9 @@ _COPIED: tuple[InstrumentedAttribute[object], ...] = (
     Customer.username,
     Customer.useralias,
     Customer.activated,
+    Customer.type_paid,
     Customer.creditlimit,
+    Customer.credit_notification,
     Customer.id_group,
     Customer.enableexpire,
     Customer.expiredays,
@@ -55,9 +61,11 @@ _COPIED: tuple[InstrumentedAttribute[object], ...] = (
 )
 
 
-def create_customer(tx: Connection, caller: Caller, new: NewCustomer) -> int:
-    """The id of a new customer, within the caller's transaction. Raises AlreadyExists, after which the transaction
-    has to be given up."""
+def create_customer(tx: Connection, caller: Caller, new: NewCustomer, why: Why = NOTHING_SAID) -> Appended:
+    """Make a customer within the caller's transaction; its opening event.
+
+    Raises AlreadyExists, or a Refusal of the opening event, after which the transaction has to be given up.
+    """
     values = {c.key: getattr(new, c.key) for c in _COPIED if getattr(new, c.key) is not None}
     try:
         customer_id = tx.execute(
@@ -68,8 +76,19 @@ def create_customer(tx: Connection, caller: Caller, new: NewCustomer) -> int:
     except sa.IntegrityError as error:
         raise AlreadyExists(_taken(error)) from None
     tx.execute(insert(Stream).values(customer_id=customer_id, client_id=caller.client_id, status=int(new.status)))
-    append_within(tx, [open_account(caller, customer_id, new.credit, new.status)])
-    return customer_id
+    return appended(append_within(tx, [open_account(caller, customer_id, new.credit, new.status, _told(new), why)])[0])
+
+
+def _told(new: NewCustomer) -> dict[str, object]:
+    """What the opening event tells of the customer; the limits in it take effect with it."""
+    told: dict[str, object] = {"username": new.username, "useralias": new.useralias, "type_paid": new.type_paid}
+    if new.creditlimit is not None:
+        told["creditlimit"] = new.creditlimit
+    if new.credit_notification is not None:
+        told["credit_notification"] = new.credit_notification
+    if new.caller_ids:
+        told["caller_ids"] = list(new.caller_ids[:CALLER_IDS_TOLD])
+    return told
 
 
 def _taken(error: sa.IntegrityError) -> str:

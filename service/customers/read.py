@@ -76,7 +76,7 @@ _COLUMNS = (
     Customer.activated,
     Stream.status,
     Customer.lastuse,
-    Customer.creditlimit,
+    Stream.creditlimit,
     Customer.id_group,
 )
 _CALLER_IDS = (

@@ -10,9 +10,8 @@ the caller is told that the outcome is unknown, which is not the same as 'nothin
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from decimal import Decimal
 from typing import Any
 
 import psycopg
@@ -20,36 +19,22 @@ from sqlalchemy import Connection, Engine
 
 from service.db.driver import ConnectionLost, driver_connection, driver_of
 from service.db.transaction import translated
-from service.errors import (
-    AmbiguousReference,
-    CustomerNotFound,
-    Invalid,
-    OutcomeUnknown,
-    Refusal,
-    StreamBusy,
-    Unavailable,
-)
+from service.errors import OutcomeUnknown, Refusal, Unavailable
 from service.ledger.command import Appended, Command
+from service.ledger.refusals import refusal
 
 ASK_AGAIN_FOR = 5.0  # seconds: a database fails over in some, and a router waits no longer than thirty
 ASK_AGAIN_PAUSE = 0.2
 
 Outcome = Appended | Refusal
 
-_COLUMNS = "ordinal, outcome, customer_id, seq, balance_after, status_after"
-_TYPES = ("uuid", "text", "uuid", "text", "numeric", "smallint", "text", "text", "text", "text")
+_COLUMNS = "ordinal, outcome, customer_id, seq, last_seq, balance_after, held_after, creditlimit_after, status_after"
+_TYPES = (
+    "uuid", "text", "uuid", "text", "numeric", "smallint", "text", "text", "text", "text", "bigint", "bigint", "text",
+    "text",
+)  # fmt: skip
 _MANY = f"SELECT {_COLUMNS} FROM ledger_append({', '.join(f'%s::{t}[]' for t in _TYPES)}, %s, %s)"  # noqa: S608  constants
 _ONE = f"SELECT {_COLUMNS} FROM ledger_append({', '.join(f'ARRAY[%s::{t}]' for t in _TYPES)}, %s, %s)"  # noqa: S608
-
-_REFUSALS: dict[str, Callable[[Command], Refusal]] = {
-    "not_found": lambda _: CustomerNotFound(),
-    "ambiguous": lambda command: AmbiguousReference(command.ref),
-    "not_exact": lambda _: Invalid("credit: at most 10 digits before the point and 5 after"),
-    "too_large": lambda _: Invalid("credit: at most 10 digits before the point and 5 after"),
-    "bad_status": lambda _: Invalid("status: must be a code from 0 to 8"),
-    "bad_kind": lambda command: Invalid(f"{command.kind.value}: not possible here"),
-    "busy": lambda _: StreamBusy(),
-}
 
 
 def append(engine: Engine, commands: Sequence[Command], *, wait: bool = True) -> list[Outcome]:
@@ -111,14 +96,18 @@ def _row(command: Command) -> tuple[Any, ...]:
         command.kind.value,
         command.amount,
         command.status if command.status is None else int(command.status),
-        command.reason,
-        command.reference,
+        command.why.reason,
+        command.why.reference,
         command.caller.actor,
         command.caller.request_id,
+        command.why.expected,
+        command.refers_to,
+        command.detail,
+        command.caller.idempotency_key,
     )
 
 
-def _outcome(command: Command, outcome: str, customer: int, seq: int, balance: Decimal, status: int) -> Outcome:
+def _outcome(command: Command, outcome: str, customer: int, seq: int, *state: Any) -> Outcome:
     if outcome == "appended":
-        return Appended(customer, seq, balance, status)
-    return _REFUSALS[outcome](command)
+        return Appended(customer, seq, *state)
+    return refusal(outcome, command, customer, seq)

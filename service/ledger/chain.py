@@ -1,74 +1,59 @@
 """The hash chain, worked out a second time: independent of the SQL that wrote it, so that each can prove the other.
 
-Format 1: SHA-256 over the previous hash (empty before the first event) and fourteen fields behind a format number. A
-field is a netstring, `<bytes>:<UTF-8>,`, and nothing at all is `-,`. Money is text with five decimals, the moment whole
-microseconds since 1970.
+An event's hash is SHA-256 over the hash of the event before it (nothing before the first) and the event's fields as
+texts, its format number first: money with five decimals, the moment in whole microseconds since 1970. A format is an
+order of fields and a way to put them one behind the other such that they can be told apart again:
+
+1   each a netstring, `<bytes>:<UTF-8>,`, and nothing at all is `-,`
+2   a JSON array of strings and nulls without spaces, `["2","1",…,null]`, in UTF-8; Postgres makes it in half the time
 """
 
 from __future__ import annotations
 
 import hashlib
-import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+import json
+from collections.abc import Mapping, Sequence
 
-FORMAT = 1
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+FIELDS: Mapping[int, tuple[str, ...]] = {
+    1: (
+        "hash_format", "customer_id", "seq", "client_id", "command_id", "kind", "amount", "delta", "balance_after",
+        "status_after", "reason", "reference", "actor", "request_id", "recorded_at",
+    ),
+    2: (
+        "hash_format", "customer_id", "seq", "client_id", "command_id", "kind", "amount", "delta", "balance_after",
+        "held_after", "creditlimit_after", "status_after", "refers_to", "detail", "reason", "reference",
+        "idempotency_key", "actor", "request_id", "recorded_at",
+    ),
+}  # fmt: skip
 
+# Every column that some format covers, as the text that is hashed.
+COLUMNS = FIELDS[2]
+COLUMNS_AS_TEXT = ", ".join(
+    "((extract(epoch FROM recorded_at) * 1000000)::bigint)::text AS recorded_at"
+    if column == "recorded_at"
+    else f"{column}::text"
+    for column in COLUMNS
+)
 
-@dataclass(frozen=True, slots=True)
-class Link:
-    """Every field of an event that its hash covers."""
-
-    customer_id: int
-    seq: int
-    client_id: uuid.UUID
-    command_id: uuid.UUID
-    kind: str
-    amount: Decimal | None
-    delta: Decimal
-    balance_after: Decimal
-    status_after: int
-    reason: str | None
-    reference: str | None
-    actor: str
-    request_id: str | None
-    recorded_at: datetime
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-def event_hash(previous: bytes, link: Link) -> bytes:
-    """The SHA-256 (32 bytes) of an event that follows the event with the hash `previous`."""
-    digest = hashlib.sha256(previous)
-    for field in _fields(link):
-        digest.update(_framed(field))
-    return digest.digest()
+def event_hash(previous: bytes, hash_format: int, fields: Sequence[str | None]) -> bytes:
+    """The SHA-256 (32 bytes) of an event with these fields, in its format's order, after the hash `previous`."""
+    if hash_format == 1:
+        framed = b"".join(map(_netstring, fields))
+    else:
+        framed = _json(fields).encode()
+    return hashlib.sha256(previous + framed).digest()
 
 
-def _fields(link: Link) -> Iterator[str | None]:
-    yield str(FORMAT)
-    yield str(link.customer_id)
-    yield str(link.seq)
-    yield str(link.client_id)
-    yield str(link.command_id)
-    yield link.kind
-    yield _money(link.amount)
-    yield _money(link.delta)
-    yield _money(link.balance_after)
-    yield str(link.status_after)
-    yield link.reason
-    yield link.reference
-    yield link.actor
-    yield link.request_id
-    yield str((link.recorded_at - _EPOCH) // timedelta(microseconds=1))
+def hash_of(previous: bytes, texts: Mapping[str, str | None]) -> bytes:
+    """The same for an event as a mapping from COLUMNS to their texts."""
+    hash_format = int(texts["hash_format"] or 0)
+    return event_hash(previous, hash_format, [texts[name] for name in FIELDS[hash_format]])
 
 
-def _money(amount: Decimal | None) -> str | None:
-    return None if amount is None else f"{amount:.5f}"
-
-
-def _framed(field: str | None) -> bytes:
+def _netstring(field: str | None) -> bytes:
     if field is None:
         return b"-,"
     data = field.encode()

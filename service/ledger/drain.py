@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy import exc as sa
 
 from service.db.transaction import transaction
-from service.ledger.event import Applied, BrokenStream, Event, State, apply
+from service.ledger.event import Applied, BrokenStream, Event, Kind, State, apply
 
 BATCH = 1000  # outbox rows of one commit: beyond some hundreds a larger one gains little and holds its locks longer
 SHARDS = 16  # as in the SQL function ledger_shard
@@ -108,7 +108,7 @@ def _waiting(tx: Connection, shard: int, customer: int | None = None) -> dict[in
 
 def _lock_projection(tx: Connection, customers: Iterable[int]) -> dict[int, State]:
     rows = tx.execute(_LOCK_PROJECTION, {"ids": sorted(customers)})
-    return {row.id: State(row.applied_seq, row.credit, row.status) for row in rows if row.parked_at is None}
+    return {row.id: State(row.applied_seq, row.credit, row.status, row.held) for row in rows if row.parked_at is None}
 
 
 def _events_to_apply(tx: Connection, states: dict[int, State], upto: dict[int, int]) -> list[Event]:
@@ -168,10 +168,13 @@ def _project(tx: Connection, applied: Sequence[Applied]) -> None:
         {
             "ids": list(last),
             "credits": [e.balance_after for e in last.values()],
+            "helds": [e.held_after for e in last.values()],
             "statuses": [e.status_after for e in last.values()],
             "seqs": [e.seq for e in last.values()],
         },
     )
+    for event in (a.event for a in applied if a.event.kind == Kind.LIMIT_SET):
+        tx.execute(_PROJECT_LIMIT, {"id": event.customer_id, "seq": event.seq})
 
 
 def _log_changes(tx: Connection, applied: Sequence[Applied]) -> None:
@@ -218,22 +221,29 @@ _WAITING = text("""
     ) AS oldest GROUP BY customer_id
 """)
 _LOCK_PROJECTION = text("""
-    SELECT id, credit, status, applied_seq, parked_at FROM customer
+    SELECT id, credit, status, held, applied_seq, parked_at FROM customer
     WHERE id = ANY(CAST(:ids AS bigint[])) ORDER BY id FOR NO KEY UPDATE
 """)
 _EVENTS = text("""
-    SELECT e.customer_id, e.seq, e.client_id, e.kind, e.delta, e.balance_after, e.status_after, e.reason, e.reference,
-           e.actor, e.recorded_at
+    SELECT e.customer_id, e.seq, e.client_id, e.kind, e.delta, e.balance_after, e.held_after, e.creditlimit_after,
+           e.status_after, e.refers_to, e.detail, e.reason, e.reference, e.actor, e.recorded_at
     FROM unnest(CAST(:ids AS bigint[]), CAST(:after AS bigint[]), CAST(:upto AS bigint[]))
          AS due (customer_id, done, upto)
     JOIN ledger_event e ON e.customer_id = due.customer_id AND e.seq > due.done AND e.seq <= due.upto
     ORDER BY e.customer_id, e.seq
 """)
 _PROJECT = text("""
-    UPDATE customer SET credit = new.credit, status = new.status, applied_seq = new.seq
-    FROM unnest(CAST(:ids AS bigint[]), CAST(:credits AS numeric[]), CAST(:statuses AS smallint[]),
-                CAST(:seqs AS bigint[])) AS new (id, credit, status, seq)
+    UPDATE customer SET credit = new.credit, held = new.held, status = new.status, applied_seq = new.seq
+    FROM unnest(CAST(:ids AS bigint[]), CAST(:credits AS numeric[]), CAST(:helds AS numeric[]),
+                CAST(:statuses AS smallint[]), CAST(:seqs AS bigint[])) AS new (id, credit, held, status, seq)
     WHERE customer.id = new.id
+""")
+_PROJECT_LIMIT = text("""
+    UPDATE customer
+    SET creditlimit = e.creditlimit_after,
+        credit_notification = CASE WHEN e.detail -> 'credit_notification' IS NULL THEN credit_notification
+                                   ELSE (e.detail ->> 'credit_notification')::numeric END
+    FROM ledger_event e WHERE e.customer_id = :id AND e.seq = :seq AND customer.id = e.customer_id
 """)
 _CHANGE_LOG = text("""
     INSERT INTO change_log (customer_id, seq, client_id, kind, credit_before, credit_after, status_before,

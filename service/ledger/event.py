@@ -5,11 +5,17 @@ Pure values and functions; nothing here knows Postgres.
 
 from __future__ import annotations
 
+import re
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import IntEnum, StrEnum
+from typing import Any
+
+BIGGEST = 2**63  # ids are Postgres's bigint
+_ID = re.compile(r"(evt|hold)_([1-9][0-9]{0,18})_([1-9][0-9]{0,18})", re.ASCII)
 
 
 class Kind(StrEnum):
@@ -17,7 +23,18 @@ class Kind(StrEnum):
 
     CUSTOMER_CREATED = "customer.created"
     CREDIT_SET = "credit.set"
+    CREDIT_ADDED = "credit.added"
+    CREDIT_REVERSED = "credit.reversed"
+    CREDIT_LOW = "credit.low"  # written by the door itself, behind the event that led there
+    CREDIT_EXHAUSTED = "credit.exhausted"
     STATUS_SET = "status.set"
+    LIMIT_SET = "limit.set"
+    HOLD_CREATED = "hold.created"
+    HOLD_CAPTURED = "hold.captured"
+    HOLD_RELEASED = "hold.released"
+    HOLD_EXPIRED = "hold.expired"
+    CALLERID_ADDED = "callerid.added"
+    CALLERID_REMOVED = "callerid.removed"
 
 
 class Status(IntEnum):
@@ -44,11 +61,12 @@ STATUS_BY_NAME = {
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A customer's credit (in credit units) and status after `seq` events."""
+    """A customer's credit and what of it is held (in credit units), and its status, after `seq` events."""
 
     seq: int
     credit: Decimal
     status: int
+    held: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +79,11 @@ class Event:
     kind: str
     delta: Decimal
     balance_after: Decimal
+    held_after: Decimal
+    creditlimit_after: Decimal | None
     status_after: int
+    refers_to: int | None
+    detail: Mapping[str, Any] | None
     reason: str | None
     reference: str | None
     actor: str
@@ -90,6 +112,20 @@ def event_id(customer_id: int, seq: int) -> str:
     return f"evt_{customer_id}_{seq}"
 
 
+def hold_id(customer_id: int, seq: int) -> str:
+    """`hold_1_42`: the hold that the 42nd event of customer 1 made."""
+    return f"hold_{customer_id}_{seq}"
+
+
+def place_of(public_id: str, prefix: str) -> tuple[int, int] | None:
+    """(customer_id, seq) of `evt_1_42`, or of `hold_1_42`; None for what is no such id."""
+    match = _ID.fullmatch(public_id)
+    if match is None or match[1] != prefix:
+        return None
+    customer_id, seq = int(match[2]), int(match[3])
+    return (customer_id, seq) if max(customer_id, seq) < BIGGEST else None
+
+
 def apply(state: State, event: Event) -> State:
     """The state after an event. Raises BrokenStream where the stream has a gap or the sum does not hold."""
     if event.seq != state.seq + 1:
@@ -98,4 +134,4 @@ def apply(state: State, event: Event) -> State:
         raise BrokenStream(
             f"event {event.seq}: {state.credit} and a delta of {event.delta} make not {event.balance_after}"
         )
-    return State(event.seq, event.balance_after, event.status_after)
+    return State(event.seq, event.balance_after, event.status_after, event.held_after)

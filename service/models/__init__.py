@@ -2,9 +2,11 @@
 
 from service.models.base import Base
 from service.models.call import CallRecord
+from service.models.checkpoint import CheckpointHead, LedgerCheckpoint
 from service.models.client import ApiKey, Client
 from service.models.customer import CallerId, Customer
-from service.models.ledger import ChangeLog, LedgerEvent, Outbox, Stream
+from service.models.idempotency import IdempotencyKey
+from service.models.ledger import ChangeLog, FeedBase, Hold, LedgerEvent, LedgerReference, Outbox, Stream
 from service.models.webhook import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 
 __all__ = [
@@ -13,9 +15,15 @@ __all__ = [
     "CallRecord",
     "CallerId",
     "ChangeLog",
+    "CheckpointHead",
     "Client",
     "Customer",
+    "FeedBase",
+    "Hold",
+    "IdempotencyKey",
+    "LedgerCheckpoint",
     "LedgerEvent",
+    "LedgerReference",
     "Outbox",
     "Stream",
     "WebhookAttempt",

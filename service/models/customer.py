@@ -6,7 +6,7 @@ import uuid
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import ForeignKey, Identity, Index, Integer, UniqueConstraint, text
+from sqlalchemy import FetchedValue, ForeignKey, Identity, Index, Integer, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.models.base import Base, BigIntKey, Small, UuidKey
@@ -21,6 +21,7 @@ class Customer(Base):
         UniqueConstraint("client_id", "useralias"),
         Index("customer_by_client", "client_id", "id"),
         Index("customer_parked", "id", postgresql_where=text("parked_at IS NOT NULL")),
+        Index("customer_expiring", "expires_at", postgresql_where=text("status = 1")),
     )
 
     id: Mapped[BigIntKey] = mapped_column(Identity(always=False))
@@ -41,6 +42,10 @@ class Customer(Base):
     id_group: Mapped[int | None]
     parked_at: Mapped[datetime | None]
     parked_reason: Mapped[str | None]
+    type_paid: Mapped[Small] = mapped_column(server_default=text("0"))
+    held: Mapped[Decimal] = mapped_column(server_default=text("0"))
+    credit_notification: Mapped[Decimal | None]
+    expires_at: Mapped[datetime | None] = mapped_column(FetchedValue())
 
 
 class CallerId(Base):

@@ -1,15 +1,16 @@
-"""The ledger's tables: stream heads, events, outbox, change log."""
+"""The ledger's tables: stream heads, events, outbox, change log, holds, references."""
 
 from __future__ import annotations
 
 import uuid
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import JSON, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.models.base import DELTA, Base, BigIntKey, Small
+from service.models.base import DELTA, Base, BigIntKey, Small, UuidKey
 
 
 class Stream(Base):
@@ -24,13 +25,22 @@ class Stream(Base):
     status: Mapped[Small]
     last_hash: Mapped[bytes] = mapped_column(server_default=text(r"'\x'"))
     last_at: Mapped[datetime] = mapped_column(server_default=text("'-infinity'"))
+    held: Mapped[Decimal] = mapped_column(server_default=text("0"))
+    creditlimit: Mapped[Decimal | None]
+    credit_notification: Mapped[Decimal | None]
+    status_at: Mapped[datetime | None]
+    last_position: Mapped[int] = mapped_column(server_default=text("0"))
 
 
 class LedgerEvent(Base):
     """One immutable fact. Only `ledger_append` writes here; nothing changes or removes a row."""
 
     __tablename__ = "ledger_event"
-    __table_args__ = (UniqueConstraint("customer_id", "command_id"),)
+    __table_args__ = (
+        UniqueConstraint("customer_id", "command_id"),
+        Index("ledger_event_referring", "customer_id", "refers_to", postgresql_where=text("refers_to IS NOT NULL")),
+        Index("ledger_event_feed", "client_id", "position", "customer_id", "seq"),
+    )
 
     customer_id: Mapped[BigIntKey] = mapped_column(autoincrement=False)
     seq: Mapped[BigIntKey] = mapped_column(autoincrement=False)
@@ -48,6 +58,12 @@ class LedgerEvent(Base):
     recorded_at: Mapped[datetime]
     hash_format: Mapped[Small]
     hash: Mapped[bytes]
+    held_after: Mapped[Decimal] = mapped_column(server_default=text("0"))
+    creditlimit_after: Mapped[Decimal | None]
+    refers_to: Mapped[int | None]
+    detail: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    idempotency_key: Mapped[str | None]
+    position: Mapped[int] = mapped_column(server_default=text("0"))
 
 
 class Outbox(Base):
@@ -80,3 +96,42 @@ class ChangeLog(Base):
     reason: Mapped[str | None]
     recorded_at: Mapped[datetime]
     applied_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+
+
+class FeedBase(Base):
+    """What is added to transaction ids to make positions: one row."""
+
+    __tablename__ = "feed_base"
+
+    only_one: Mapped[bool] = mapped_column(primary_key=True, server_default=text("true"))
+    base: Mapped[int] = mapped_column(server_default=text("0"))
+
+
+class LedgerReference(Base):
+    """A payment's own number, used once per client, and the event that it stands for."""
+
+    __tablename__ = "ledger_reference"
+
+    client_id: Mapped[UuidKey]
+    reference: Mapped[str] = mapped_column(primary_key=True)
+    customer_id: Mapped[int]
+    seq: Mapped[int]
+
+
+class Hold(Base):
+    """Credit that is put aside, by the place of the event that did so."""
+
+    __tablename__ = "hold"
+    __table_args__ = (
+        Index("hold_expiring", "expires_at", postgresql_where=text("status = 'open'")),
+        Index("hold_open", "customer_id", "expires_at", postgresql_where=text("status = 'open'")),
+    )
+
+    customer_id: Mapped[BigIntKey] = mapped_column(autoincrement=False)
+    seq: Mapped[BigIntKey] = mapped_column(autoincrement=False)
+    client_id: Mapped[uuid.UUID]
+    amount: Mapped[Decimal]
+    captured: Mapped[Decimal] = mapped_column(server_default=text("0"))
+    status: Mapped[str] = mapped_column(server_default=text("'open'"))
+    expires_at: Mapped[datetime]
+    closed_seq: Mapped[int | None]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, text
 
 from service.ledger.event import Applied, Event
-from service.webhooks.payload import Message, event_type, message
+from service.webhooks.payload import Message, event_types, message
 
 _NS_PER_MS = 1_000_000
 
@@ -52,12 +52,12 @@ def _subscriptions(connection: Connection, clients: set[uuid.UUID]) -> Mapping[u
 
 def _owed(applied: Sequence[Applied], by_client: Mapping[uuid.UUID, list[_Subscription]]) -> Iterator[_Owed]:
     for one in applied:
-        kind = event_type(one)
-        wanting = [s for s in by_client.get(one.event.client_id, ()) if kind is not None and s.wants(kind)]
-        if kind is not None and wanting:
-            told = message(one, kind)
-            for subscription in wanting:
-                yield subscription.endpoint_id, one.event, told
+        for event_type in event_types(one):
+            wanting = [s for s in by_client.get(one.event.client_id, ()) if s.wants(event_type)]
+            if wanting:
+                told = message(one, event_type)
+                for subscription in wanting:
+                    yield subscription.endpoint_id, one.event, told
 
 
 def _insert(connection: Connection, owed: Sequence[_Owed]) -> int:

@@ -7,21 +7,39 @@ customer have become since. Pure; no float comes near an amount.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import chain
+from typing import Any
 
 import orjson
 
 from service.clock import rfc3339
-from service.ledger.event import Applied, Kind
+from service.ledger.event import Applied, Event, Kind, State, event_id, hold_id
 from service.money import as_json
 
-TYPE_BY_KIND = {
-    Kind.CUSTOMER_CREATED: "customer.created",
-    Kind.CREDIT_SET: "customer.credit.changed",
-    Kind.STATUS_SET: "customer.status.changed",
+_CREDIT_CHANGED = "customer.credit.changed"
+
+# A capture is two things at once: the end of a hold, and a change of the credit. Limits are the client's own affair.
+TYPES_BY_KIND: Mapping[str, tuple[str, ...]] = {
+    Kind.CUSTOMER_CREATED: ("customer.created",),
+    Kind.CREDIT_SET: (_CREDIT_CHANGED,),
+    Kind.CREDIT_ADDED: (_CREDIT_CHANGED,),
+    Kind.CREDIT_REVERSED: (_CREDIT_CHANGED,),
+    Kind.CREDIT_LOW: ("customer.credit.low",),
+    Kind.CREDIT_EXHAUSTED: ("customer.credit.exhausted",),
+    Kind.STATUS_SET: ("customer.status.changed",),
+    Kind.LIMIT_SET: (),
+    Kind.HOLD_CREATED: ("hold.created",),
+    Kind.HOLD_CAPTURED: ("hold.captured", _CREDIT_CHANGED),
+    Kind.HOLD_RELEASED: ("hold.released",),
+    Kind.HOLD_EXPIRED: ("hold.expired",),
+    Kind.CALLERID_ADDED: ("callerid.changed",),
+    Kind.CALLERID_REMOVED: ("callerid.changed",),
 }
-EVENT_TYPES = frozenset(TYPE_BY_KIND.values())
+EVENT_TYPES = frozenset(chain.from_iterable(TYPES_BY_KIND.values()))
+_ABOUT_A_HOLD = {Kind.HOLD_CAPTURED, Kind.HOLD_RELEASED, Kind.HOLD_EXPIRED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +51,9 @@ class Message:
     body: bytes
 
 
-def event_type(applied: Applied) -> str | None:
-    """The public type of an event; None for a kind that is nobody's business outside."""
-    return TYPE_BY_KIND.get(applied.event.kind)  # type: ignore[call-overload, no-any-return]
+def event_types(applied: Applied) -> tuple[str, ...]:
+    """The public types of an event; none for a kind that is nobody's business outside."""
+    return TYPES_BY_KIND.get(applied.event.kind, ())
 
 
 def message(applied: Applied, event_type: str) -> Message:
@@ -66,9 +84,26 @@ def _body(applied: Applied, event_type: str) -> bytes:
                 "status": event.status_after,
                 "reason": event.reason,
                 "reference": event.reference,
+                **_particulars(event, before),
             },
         }
     )
+
+
+def _particulars(event: Event, before: State) -> dict[str, Any]:
+    """What only some kinds have: a hold, a caller id, the event that this one refers to."""
+    told: dict[str, Any] = {}
+    if event.held_after or before.held:
+        told["held"] = _number(event.held_after)
+    if event.kind == Kind.HOLD_CREATED:
+        told["hold_id"] = hold_id(event.customer_id, event.seq)
+    elif event.kind in _ABOUT_A_HOLD and event.refers_to is not None:
+        told["hold_id"] = hold_id(event.customer_id, event.refers_to)
+    elif event.refers_to is not None:
+        told["refers_to"] = event_id(event.customer_id, event.refers_to)
+    if event.detail is not None and "cid" in event.detail:
+        told["cid"] = event.detail["cid"]
+    return told
 
 
 def _number(amount: Decimal) -> orjson.Fragment:

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from service.db.transaction import transaction
 from service.ledger import drain as drain_module
 from service.ledger.append import append, append_one
-from service.ledger.command import Caller, set_credit, set_status
+from service.ledger.command import Caller, Why, set_credit, set_status
 from service.ledger.drain import SHARDS, drain, shard_of
 from service.ledger.event import Status
 from service.ledger.lag import apply_lag, shards_left_behind, unpark
@@ -41,7 +41,7 @@ def set_to(engine, caller, customer, *amounts):
 
 def test_the_change_log_says_who_changed_what_from_what_to_what(engine, caller, new_customer):
     customer = new_customer(credit=Decimal(10))
-    append_one(engine, set_credit(caller, f"id:{customer}", Decimal("12.5"), "nạp tiền"))
+    append_one(engine, set_credit(caller, f"id:{customer}", Decimal("12.5"), Why("nạp tiền")))
     append_one(engine, set_status(caller, f"id:{customer}", Status.SUSPENDED))
     apply_everything(engine)
     created, credit, status = change_log(engine, customer)

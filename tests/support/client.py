@@ -97,7 +97,7 @@ def add_customer(engine: Engine, client_id: uuid.UUID, **fields: Any) -> int:
     number = next(_numbers)
     defaults = {"username": f"user{number}x", "useralias": f"alias{number}x"}
     with transaction(engine) as tx:
-        return create_customer(tx, Caller(client_id, "test"), NewCustomer(**{**defaults, **fields}))
+        return create_customer(tx, Caller(client_id, "test"), NewCustomer(**{**defaults, **fields})).customer_id
 
 
 def add_call(engine: Engine, client_id: uuid.UUID, **fields: Any) -> None:

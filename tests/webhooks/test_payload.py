@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from service.ledger.event import Kind, State
-from service.webhooks.payload import EVENT_TYPES, event_type, message
+from service.webhooks.payload import EVENT_TYPES, event_types, message
 from tests.webhooks.queue import applied
 
 CLIENT = uuid.UUID("82ab1e65-aaeb-4ab7-bcd1-d8e4a8aae4ed")
@@ -63,9 +63,27 @@ def test_amounts_are_exact_and_whole_ones_are_integers(amount, text):
     assert f'"balance_after":{text},'.encode() in body
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_every_kind_has_a_public_type(kind):
-    assert event_type(applied(CLIENT, kind=kind.value)) in EVENT_TYPES
+@pytest.mark.parametrize("kind", [kind for kind in Kind if kind != Kind.LIMIT_SET])
+def test_every_kind_has_a_public_type_but_the_limits(kind):
+    types = event_types(applied(CLIENT, kind=kind.value))
+    assert types
+    assert set(types) <= EVENT_TYPES
+    assert event_types(applied(CLIENT, kind=Kind.LIMIT_SET.value)) == ()
+
+
+def test_a_capture_is_told_as_the_end_of_a_hold_and_as_a_change_of_the_credit():
+    before = State(8, Decimal(5), 1, held=Decimal(3))
+    captured = applied(CLIENT, customer_id=7, seq=9, kind=Kind.HOLD_CAPTURED.value, refers_to=8, before=before)
+    assert event_types(captured) == ("hold.captured", "customer.credit.changed")
+    data = json.loads(message(captured, "hold.captured").body)["data"]
+    assert (data["hold_id"], data["held"]) == ("hold_7_8", 0)
+
+
+def test_a_caller_id_that_moved_and_the_event_that_another_refers_to_are_named():
+    added = applied(CLIENT, kind=Kind.CALLERID_ADDED.value, detail={"cid": "+84 912"})
+    low = applied(CLIENT, customer_id=7, kind=Kind.CREDIT_LOW.value, refers_to=8)
+    assert json.loads(message(added, "callerid.changed").body)["data"]["cid"] == "+84 912"
+    assert json.loads(message(low, "customer.credit.low").body)["data"]["refers_to"] == "evt_7_8"
 
 
 def test_the_id_is_the_same_whenever_it_is_worked_out_and_another_for_anything_else():
