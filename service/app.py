@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from threading import BoundedSemaphore
 from typing import Any
 
 from flask import Flask
@@ -12,7 +13,24 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from service import logs
 from service.access.keys import find_key_by_id
 from service.access.tokens import Signer, Tokens
-from service.api import auth, call, context, customer, docs, errors, health, parsing, request_log
+from service.api import (
+    auth,
+    bulk,
+    call,
+    caller_id,
+    context,
+    credit,
+    customer,
+    docs,
+    errors,
+    event,
+    health,
+    hold,
+    parsing,
+    request_log,
+    reversal,
+    statement,
+)
 from service.api.exact_json import ExactJSONProvider
 from service.api.limits import RateLimits
 from service.cli import register_commands
@@ -67,12 +85,13 @@ def _services(config: Config) -> context.Services:
         bell=BackgroundDoorbell(doorbell),
         tally=Tally(redis),
         limits=RateLimits(config),
+        second_connections=BoundedSemaphore(config.database_pool_size - 1),
     )
 
 
 def _register_routes(app: Flask) -> None:
     app.register_blueprint(health.blueprint)
     api = docs.make_api(app)
-    for resource in (auth, customer, call):
+    for resource in (auth, customer, credit, hold, statement, event, reversal, bulk, caller_id, call):
         api.register_blueprint(resource.blueprint)
     docs.serve(app, api)

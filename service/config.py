@@ -77,7 +77,7 @@ def _read(env: Env) -> Config:
         token_rate_limit=_rate("TOKEN_RATE_LIMIT", env.str("TOKEN_RATE_LIMIT", "60 per minute")),
         rate_limit=_rate("RATE_LIMIT", env.str("RATE_LIMIT", "")) or None,
         max_body_bytes=_positive("MAX_BODY_BYTES", env.int("MAX_BODY_BYTES", 1024 * 1024)),
-        database_pool_size=_positive("DATABASE_POOL_SIZE", env.int("DATABASE_POOL_SIZE", 8)),
+        database_pool_size=_at_least(2, "DATABASE_POOL_SIZE", env.int("DATABASE_POOL_SIZE", 8)),
         database_prepared_statements=env.bool("DATABASE_PREPARED_STATEMENTS", True),
         redis_tls_verify=env.bool("REDIS_TLS_VERIFY", True),
         trusted_proxies=_at_least(0, "TRUSTED_PROXIES", env.int("TRUSTED_PROXIES", 0)),

@@ -14,7 +14,11 @@ from types import FrameType
 import structlog
 
 from service.calls.partitions import make_ahead
+from service.customers.expiry import expire_customers
 from service.doorbell import APPLY, DELIVER, Bell
+from service.ledger.drain import shard_of
+from service.ledger.holds import expire_holds
+from service.ledger.idempotency import forget_old
 from service.ledger.lag import shards_left_behind
 from service.webhooks.due import has_due
 from workers.runtime import Runtime, runtime, stopping
@@ -48,6 +52,21 @@ def ring_for_deliveries(run: Runtime) -> None:
         run.doorbell.ring(Bell(DELIVER))
 
 
+def expire(run: Runtime) -> None:
+    """Close the holds and expire the customers whose time is over."""
+    done = [*expire_holds(run.engine), *expire_customers(run.engine)]
+    for shard in {shard_of(one.customer_id) for one in done}:
+        run.doorbell.ring(Bell(APPLY, shard))
+    if done:
+        log.info("expired", events=[one.event_id for one in done])
+
+
+def forget_keys(run: Runtime) -> None:
+    """Delete the Idempotency-Keys that are old enough."""
+    if forgotten := forget_old(run.engine, run.config.idempotency_days):
+        log.info("idempotency keys forgotten", count=forgotten)
+
+
 def make_partitions(run: Runtime) -> None:
     """Make the call records' next months ahead of their first call."""
     if made := make_ahead(run.engine):
@@ -62,7 +81,9 @@ def serve() -> None:
     tasks = [
         Task("sweep events", SWEEP_EVERY, ring_for_events),
         Task("sweep deliveries", SWEEP_EVERY, ring_for_deliveries),
+        Task("expiry", SWEEP_EVERY, expire),
         Task("partitions", HOUSEKEEPING_EVERY, make_partitions),
+        Task("idempotency keys", HOUSEKEEPING_EVERY, forget_keys),
     ]
     log.info("ready", tasks=[task.name for task in tasks])
     while not stopping.is_set():

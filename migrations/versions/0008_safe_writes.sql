@@ -87,3 +87,22 @@ CREATE TABLE idempotency_key (
 );
 
 CREATE INDEX idempotency_key_by_age ON idempotency_key (created_at);
+
+-- The answer that was given to a request with this key, if any. Where there is none, the key is locked until the end of
+-- the transaction, so that nobody else carries the same request out meanwhile; locked is false where somebody does.
+CREATE FUNCTION idempotency_claim(
+    p_client uuid, p_key text,
+    OUT locked boolean, OUT fingerprint bytea, OUT status smallint, OUT headers json, OUT body bytea
+)
+LANGUAGE plpgsql AS $$
+BEGIN
+    FOR turn IN 1 .. 2 LOOP  -- the second look comes after the lock: whoever held it may have answered since the first
+        SELECT k.fingerprint, k.status, k.headers, k.body INTO fingerprint, status, headers, body
+        FROM idempotency_key k WHERE k.client_id = p_client AND k.key = p_key;
+        EXIT WHEN locked OR status IS NOT NULL;
+        locked := pg_try_advisory_xact_lock(hashtextextended('key ' || p_client::text || p_key, 0));
+        EXIT WHEN NOT locked;
+    END LOOP;
+    locked := coalesce(locked, false);
+END;
+$$;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import cast
 
@@ -33,6 +34,7 @@ class Services:
     bell: BackgroundDoorbell
     tally: Tally
     limits: RateLimits
+    second_connections: AbstractContextManager[bool]  # for who holds one already: never so many that all wait
 
 
 def provide(app: Flask, services: Services) -> None:

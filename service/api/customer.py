@@ -1,39 +1,38 @@
-"""`/v1/customer`: list, read, set the credit, set the status."""
+"""`/v1/customer`: list, read, create."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from flask import Response
-from prometheus_client import Counter
+from flask import Response, request
 
 from service.access.scopes import Scope
 from service.api.answer import answer, flag, moment, page
 from service.api.context import caller, holder, services
 from service.api.guard import needs
+from service.api.once import once
 from service.api.parsing import Blueprint
 from service.api.schemas import examples
 from service.api.schemas.customer import (
     CUSTOMER_PAGE,
-    ChangeAnswer,
-    CreditChange,
     CustomerQuery,
     CustomerSchema,
-    StatusChange,
+    NewCustomerAnswer,
+    NewCustomerRequest,
 )
+from service.api.write import CHANGE_HEADERS, ring, unit, why, with_place
+from service.customers.create import NewCustomer, create_customer, new_alias
 from service.customers.read import CustomerFilter, CustomerView, find_customer, list_customers
-from service.doorbell import APPLY, Bell
-from service.ledger.command import Command, Why, set_credit, set_status
-from service.ledger.drain import shard_of
 
-APPENDS = Counter("pbx_appends", "Events appended, by kind", ["kind"])
-
-blueprint = Blueprint("Customer", __name__, url_prefix="/v1/customer", description="Customers, credit and status")
-
-CHANGE_HEADERS = {
-    "ETag": {"description": "The customer's seq after the change, quoted.", "schema": {"type": "string"}},
-    "Ledger-Event": {"description": "The id of the ledger event.", "schema": {"type": "string"}},
+SEQ_HEADER = {"ETag": {"description": "The customer's seq, quoted.", "schema": {"type": "string"}}}
+IF_NONE_MATCH = {
+    "in": "header",
+    "name": "If-None-Match",
+    "description": "ETags of earlier answers.",
+    "schema": {"type": "string"},
 }
+
+blueprint = Blueprint("Customer", __name__, url_prefix="/v1/customer", description="Customers")
 
 
 @blueprint.route("", methods=["GET"])
@@ -52,49 +51,60 @@ def get_customers(query: dict[str, Any]) -> Response:
     return page(rows, _dump, query, total)
 
 
+@blueprint.route("", methods=["POST"])
+@needs(Scope.CUSTOMER_WRITE)
+@once
+@blueprint.arguments(NewCustomerRequest())
+@blueprint.response(200, NewCustomerAnswer(), headers=CHANGE_HEADERS, example=examples.CREATED)
+def post_customer(body: dict[str, Any]) -> Response:
+    """Create a customer. The opening credit is its first event.
+
+    API dùng để tạo khách hàng mới. `credit_limit` is required when `type_paid` is 1 (postpaid).
+    """
+    new = _new_customer(body)
+    with unit() as tx:
+        created = create_customer(tx, caller(), new, why(body))
+    ring([created])
+    response = answer(
+        {
+            "message": "successfully",
+            "id": str(created.customer_id),
+            "username": new.username,
+            "cid": body["cid"],
+            "status": int(new.status),
+        }
+    )
+    return with_place(response, created)
+
+
 @blueprint.route("/<ref:ref>", methods=["GET"])
 @needs(Scope.CUSTOMER_READ)
-@blueprint.response(200, CustomerSchema(), example=examples.CUSTOMER)
+@blueprint.response(200, CustomerSchema(), headers=SEQ_HEADER, example=examples.CUSTOMER)
+@blueprint.doc(parameters=[IF_NONE_MATCH])
 def get_customer(ref: str) -> Response:
     """Read one customer by id, username or caller id.
 
-    API dùng để lấy thông tin khách hàng theo id.
+    API dùng để lấy thông tin khách hàng theo id. With `If-None-Match` and the ETag of an earlier answer: 304, and no
+    body, if nothing has changed since.
     """
-    return answer(_dump(find_customer(services().engine, holder().client_id, ref)))
-
-
-@blueprint.route("/<ref:ref>/credit", methods=["PUT"])
-@needs(Scope.CREDIT_WRITE)
-@blueprint.arguments(CreditChange())
-@blueprint.response(200, ChangeAnswer(), headers=CHANGE_HEADERS, example=examples.CHANGED)
-def put_credit(body: dict[str, Any], ref: str) -> Response:
-    """Set the credit of a customer.
-
-    API dùng để cập nhật số dư khách hàng theo id. (Log sẽ được lưu mỗi khi update thành công)
-    """
-    return _change(set_credit(caller(), ref, body["credit"], Why(body["reason"])))
-
-
-@blueprint.route("/<ref:ref>/status", methods=["PUT"])
-@needs(Scope.STATUS_WRITE)
-@blueprint.arguments(StatusChange())
-@blueprint.response(200, ChangeAnswer(), headers=CHANGE_HEADERS, example=examples.CHANGED)
-def put_status(body: dict[str, Any], ref: str) -> Response:
-    """Set the status of a customer.
-
-    API dùng để cập nhật trạng thái khách hàng theo id. (Log sẽ được lưu mỗi khi update thành công)
-    """
-    return _change(set_status(caller(), ref, body["status"], Why(body["reason"])))
-
-
-def _change(command: Command) -> Response:
-    appended = services().ledger.append(command)
-    APPENDS.labels(command.kind.value).inc()
-    services().bell.ring(Bell(APPLY, shard_of(appended.customer_id)))
-    response = answer({"id": str(appended.customer_id), "message": "successfully"})
-    response.headers["ETag"] = f'"{appended.last_seq}"'
-    response.headers["Ledger-Event"] = appended.event_id
+    customer = find_customer(services().engine, holder().client_id, ref)
+    response = answer(_dump(customer))
+    response.set_etag(str(customer.seq))
+    if customer.status_pending:  # it reads differently than it did at this very seq
+        return response
+    response.make_conditional(request)
     return response
+
+
+def _new_customer(body: dict[str, Any]) -> NewCustomer:
+    same = ("username", "type_paid", "credit", "credit_notification", "status", "activated", "enableexpire",
+            "expirationdate", "expiredays", "id_group")  # fmt: skip
+    return NewCustomer(
+        **{name: body[name] for name in same},
+        useralias=body["useralias"] or new_alias(),
+        creditlimit=body["credit_limit"],
+        caller_ids=[body["cid"]] if body["cid"] else (),
+    )
 
 
 def _dump(customer: CustomerView) -> dict[str, Any]:

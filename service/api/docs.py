@@ -14,9 +14,11 @@ from flask_swagger_ui import get_swaggerui_blueprint
 from werkzeug.wrappers import Response as BaseResponse
 
 from service.api import fields
+from service.api.cursor import Cursor
 from service.api.exact_json import dumps
-from service.api.guard import SCHEME
-from service.api.reference import ReferenceConverter
+from service.api.guard import IF_MATCH, ONCE, SCHEME
+from service.api.reference import CallerIdConverter, EventIdConverter, HoldIdConverter, ReferenceConverter
+from service.api.schemas.bulk import CommandList
 from service.api.schemas.shared import ErrorSchema
 
 TITLE = "PBX API"
@@ -35,24 +37,49 @@ SENTENCES: dict[int, tuple[str, ...]] = {
     400: (
         "body: not valid JSON",
         "body: a key is given more than once",
-        "Idempotency-Key: not supported by this version",
+        "Idempotency-Key: must be 1 to 255 visible ASCII characters",
+        'If-Match: must be one ETag, such as "42"',
+        "If-Match: not supported here",
         "credit: at most 10 digits before the point and 5 after",
         "limit: must be a whole number from 1 to 1000",
         "status: must be one of active, expired, cancelled, suspended",
         "date range must be in 31 days",
+        "after: not a cursor of this list",
     ),
     401: ("Unauthorized",),
     403: ("this API key lacks the scope credit:write",),
-    404: ("customer not found", "Not Found"),
+    404: (
+        "customer not found",
+        "caller id not found",
+        "hold not found",
+        "event not found",
+        "the customer did not exist at that time",
+        "Not Found",
+    ),
     405: ("Method Not Allowed",),
-    409: ("'0123456787' means more than one customer: say id:…, username:… or caller_id:…",),
+    409: (
+        "'0123456787' means more than one customer: say id:…, username:… or caller_id:…",
+        "insufficient credit",
+        "reference 'INV-2021-0042' was used already, by evt_1_42",
+        "username is taken already",
+        "cid is taken already",
+        "hold_1_42 was captured already",
+        "hold_1_42 has expired",
+        "evt_1_42 cannot be reversed by more than is left of it",
+        "evt_1_42 cannot be reversed",
+        "the balance would have more than 10 digits before the point",
+        "Idempotency-Key: the first request with it is still in flight",
+    ),
+    412: ("the customer has changed since: read it again",),
     413: ("the request body is too large",),
     415: ("the body must be application/json",),
+    422: ("Idempotency-Key: used already for another request",),
     429: ("too many requests, slow down",),
     500: ("internal error",),
     503: (
         "the service is temporarily unavailable, try again",
         "the database went away before it answered: the change may have been made, read it back",
+        "the database went away before it answered: ask again with the same Idempotency-Key",
     ),
 }
 _MEANING = {
@@ -61,12 +88,29 @@ _MEANING = {
     403: "The API key lacks the scope of this route.",
     404: "There is no such thing, or it belongs to another client.",
     405: "Not with this method; `Allow` says which.",
-    409: "The reference means two different customers.",
+    409: "The state of things does not allow it.",
+    412: "Somebody has changed it since; `ETag` says where it is now.",
     413: "The body is too large.",
     415: "The body is not JSON.",
+    422: "The Idempotency-Key was used for another request.",
     429: "Too many requests; `Retry-After` says when to come back.",
     500: "A bug of the service.",
     503: "The database is away or too busy; nothing was changed, or the same request may be sent again.",
+}
+_HEADER_OF = {
+    ONCE: {
+        "in": "header",
+        "name": "Idempotency-Key",
+        "description": "A text of your own for this request, kept for 30 days at least: sent again with the same body, "
+        "it is answered again and not carried out again.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    },
+    IF_MATCH: {
+        "in": "header",
+        "name": "If-Match",
+        "description": "The ETag of the state that you go by: carried out only if nobody has changed it since.",
+        "schema": {"type": "string", "pattern": '^"[0-9]{1,18}"$'},
+    },
 }
 _HEADERS = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After"}
 
@@ -76,6 +120,9 @@ def make_api(app: Flask) -> Api:
     app.config |= {"API_TITLE": TITLE, "API_VERSION": VERSION, "OPENAPI_VERSION": "3.1.0"}
     api = _Api()
     app.url_map.converters["ref"] = ReferenceConverter
+    app.url_map.converters["event_id"] = EventIdConverter
+    app.url_map.converters["hold_id"] = HoldIdConverter
+    app.url_map.converters["cid"] = CallerIdConverter
     api.init_app(
         app,
         spec_kwargs={
@@ -84,14 +131,24 @@ def make_api(app: Flask) -> Api:
         },
     )
     api.register_converter(ReferenceConverter, _describe_reference)
+    api.register_converter(EventIdConverter, _describe_event_id)
+    api.register_converter(HoldIdConverter, _describe_hold_id)
+    api.register_converter(CallerIdConverter, _describe_caller_id)
     for field, kind in (
         (fields.Credit, "number"),
+        (fields.Amount, "number"),
+        (fields.WholeNumber, "integer"),
+        (fields.CustomerId, "string"),
+        (fields.Digits, "string"),
+        (fields.Flag, "string"),
+        (CommandList, "array"),
         (fields.QueryCredit, "number"),
         (fields.Whole, "integer"),
         (fields.PlainText, "string"),
         (fields.StatusName, "string"),
         (fields.StatusFilter, "string"),
         (fields.Moment, "string"),
+        (Cursor, "string"),
     ):
         api.register_field(field, kind, None)
     api.spec.components.security_scheme(SCHEME, {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
@@ -123,6 +180,9 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
             responses = operation["responses"]
             for status in [status for status in responses if not status.startswith("2")]:
                 del responses[status]
+            headers = [_HEADER_OF[fact] for fact in _HEADER_OF if operation.pop(fact, False)]
+            if headers:
+                operation.setdefault("parameters", []).extend(headers)
             for code in _failures(path, operation):
                 responses[str(code)] = _failure(code)
     return document
@@ -141,11 +201,16 @@ def _failures(path: str, operation: dict[str, Any]) -> list[int]:
     codes = [400, 401, 405, 429, 500, 503]
     if operation.get("security"):
         codes.append(403)
-    if "{" in path:
+    names = {parameter["name"] for parameter in operation.get("parameters", [])}
+    if "{" in path or "customer" in names:  # something is named by a reference
         codes += [404, 409]
     if "requestBody" in operation:
         codes += [413, 415]
-    return sorted(codes)
+    if "Idempotency-Key" in names:
+        codes += [404, 409, 422]
+    if "If-Match" in names:
+        codes.append(412)
+    return sorted(set(codes))
 
 
 def _failure(code: int) -> dict[str, Any]:
@@ -166,3 +231,15 @@ def _describe_reference(_: ReferenceConverter) -> dict[str, Any]:
         "`id:…`, `username:…` or `caller_id:…` says which.",
         "example": "0906237580",
     }
+
+
+def _describe_hold_id(_: HoldIdConverter) -> dict[str, Any]:
+    return {"type": "string", "description": "A hold's id (Id của khoản tạm giữ).", "example": "hold_1_42"}
+
+
+def _describe_caller_id(_: CallerIdConverter) -> dict[str, Any]:
+    return {"type": "string", "description": "A caller id.", "example": "0123456790"}
+
+
+def _describe_event_id(_: EventIdConverter) -> dict[str, Any]:
+    return {"type": "string", "description": "An event's id (Id của sự kiện).", "example": "evt_1_42"}

@@ -8,6 +8,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, Unsupporte
 
 from service import errors
 from service.api.exact_json import dumps
+from service.ledger.bulk import Refused
 
 STATUS: dict[type[errors.Refusal], int] = {
     errors.Invalid: 400,
@@ -16,6 +17,9 @@ STATUS: dict[type[errors.Refusal], int] = {
     errors.NotFound: 404,
     errors.AmbiguousReference: 409,
     errors.AlreadyExists: 409,
+    errors.Conflict: 409,
+    errors.MovedOn: 412,
+    errors.KeyReused: 422,
     errors.TooManyRequests: 429,
     errors.Unavailable: 503,
 }
@@ -32,13 +36,15 @@ log = structlog.get_logger()
 
 def register(app: Flask) -> None:
     """Answer every failure of an app in the one shape."""
-    app.register_error_handler(errors.Refusal, _refusal)
+    app.register_error_handler(errors.Refusal, refusal_response)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _bug)
 
 
 def status_of(refusal: errors.Refusal) -> int:
-    """The status code of a refusal: its own class's, or the nearest above it."""
+    """The status code of a refusal: its own class's, or the nearest above it; of a bulk its command's."""
+    if isinstance(refusal, Refused):
+        refusal = refusal.refusal
     return next(STATUS[cls] for cls in type(refusal).__mro__ if cls in STATUS)
 
 
@@ -47,12 +53,17 @@ def error_response(status: int, sentence: str) -> Response:
     return Response(dumps({"error": sentence}), status, mimetype="application/json")
 
 
-def _refusal(refusal: errors.Refusal) -> Response:
+def refusal_response(refusal: errors.Refusal) -> Response:
+    """A refusal in the one shape, with the headers that go with it."""
     response = error_response(status_of(refusal), refusal.sentence)
     if isinstance(refusal, errors.Unauthorized):
         response.headers["WWW-Authenticate"] = 'Bearer realm="pbx"'
     if isinstance(refusal, errors.Unavailable | errors.TooManyRequests):
         response.headers["Retry-After"] = str(refusal.retry_after)
+    if isinstance(refusal, errors.MovedOn):
+        response.headers["ETag"] = f'"{refusal.seq}"'
+    if isinstance(refusal, errors.ReferenceTaken):
+        response.headers["Ledger-Event"] = refusal.event_id
     if isinstance(refusal, errors.Unavailable):
         log.warning("unavailable", error=str(refusal.__cause__ or refusal).splitlines()[0])
     return response

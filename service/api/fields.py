@@ -11,11 +11,12 @@ from marshmallow import ValidationError, fields
 
 from service.api.context import services
 from service.calls.period import read_moment
-from service.ledger.event import STATUS_BY_NAME, Status
+from service.ledger.event import BIGGEST, STATUS_BY_NAME, Status
 
 CREDIT_DIGITS = 10
 CREDIT_DECIMALS = 5
 _WHOLE = re.compile(r"\d{1,18}", re.ASCII)
+_ID = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 _UNFIT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")  # control characters, halves of characters
 
 
@@ -41,6 +42,20 @@ class Credit(fields.Field[Decimal]):
         return amount if amount else Decimal(0)
 
 
+class Amount(Credit):
+    """An amount of credit that is more than 0; or not less, with `zero`."""
+
+    def __init__(self, *, zero: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.zero = zero
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Decimal:
+        amount = super()._deserialize(value, *args, **kwargs)
+        if amount < 0 or (amount == 0 and not self.zero):
+            raise ValidationError("must not be negative" if self.zero else "must be more than 0")
+        return amount
+
+
 class QueryCredit(Credit):
     """The same, spelled out in a query."""
 
@@ -64,6 +79,49 @@ class Whole(fields.Field[int]):
         raise ValidationError(f"must be a whole number from {self.minimum} to {self.maximum}")
 
 
+class WholeNumber(fields.Field[int]):
+    """A whole number in a body, from `minimum` to `maximum`: a JSON number without a fraction."""
+
+    default_error_messages = {"required": "is required", "null": "must be a whole number"}  # noqa: RUF012
+
+    def __init__(self, minimum: int, maximum: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.minimum, self.maximum = minimum, maximum
+        self.metadata = {**self.metadata, "minimum": minimum, "maximum": maximum}
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not self.minimum <= value <= self.maximum:
+            raise ValidationError(f"must be a whole number from {self.minimum} to {self.maximum}")
+        return value
+
+
+class CustomerId(fields.Field[int]):
+    """A customer's id: the string of digits that the answers show, or the same as a number."""
+
+    default_error_messages = {"required": "is required", "null": "must be a customer's id"}  # noqa: RUF012
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
+        text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        if not isinstance(text, str) or not _ID.fullmatch(text) or int(text) >= BIGGEST:
+            raise ValidationError("must be a customer's id")
+        return int(text)
+
+
+class Flag(fields.Field[bool]):
+    """A2Billing's way to say yes and no: `t` or `f`."""
+
+    default_error_messages = {"null": "must be t or f"}  # noqa: RUF012
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.metadata = {**self.metadata, "enum": ["t", "f"]}
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> bool:
+        if value not in ("t", "f"):
+            raise ValidationError("must be t or f")
+        return bool(value == "t")
+
+
 class PlainText(fields.Field[str]):
     """A text without control characters, at most `longest` characters."""
 
@@ -82,6 +140,22 @@ class PlainText(fields.Field[str]):
             raise ValidationError(f"must have {at_least}at most {self.longest} characters")
         if _UNFIT.search(value):
             raise ValidationError("must not hold control characters")
+        return value
+
+
+class Digits(fields.Field[str]):
+    """A text of exactly so many digits."""
+
+    default_error_messages = {"required": "is required", "null": "must be a text"}  # noqa: RUF012
+
+    def __init__(self, length: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.length = length
+        self.metadata = {**self.metadata, "pattern": rf"^[0-9]{{{length}}}$"}
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
+        if not isinstance(value, str) or not re.fullmatch(rf"[0-9]{{{self.length}}}", value):
+            raise ValidationError(f"must be {self.length} digits")
         return value
 
 
@@ -116,9 +190,11 @@ class StatusFilter(fields.Field[Status]):
 
 
 class Moment(fields.Field[datetime]):
-    """A moment in a query: `YYYY-MM-DD HH:MM:SS` in the configured TIMEZONE, or RFC 3339."""
+    """A moment: `YYYY-MM-DD HH:MM:SS` in the configured TIMEZONE, or RFC 3339."""
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> datetime:
+        if not isinstance(value, str):
+            raise ValidationError("must be a moment, such as 2030-01-31 00:00:00")
         try:
             return read_moment(value, services().config.timezone)
         except ValueError as error:

@@ -14,6 +14,8 @@ from service.errors import MissingScope, Unauthorized
 
 View = TypeVar("View", bound=Callable[..., Any])
 SCHEME = "bearer"
+ONCE = "x-once"  # honours Idempotency-Key
+IF_MATCH = "x-if-match"  # honours If-Match
 
 
 def needs(scope: Scope) -> Callable[[View], View]:
@@ -30,11 +32,16 @@ def needs(scope: Scope) -> Callable[[View], View]:
             return view(*args, **kwargs)
 
         guarded.scope = scope  # type: ignore[attr-defined]  # the architecture test reads it
-        docs = guarded._apidoc = dict(getattr(view, "_apidoc", {}))  # type: ignore[attr-defined]
-        docs["manual_doc"] = {**docs.get("manual_doc", {}), "security": [{SCHEME: []}]}
+        note(guarded, security=[{SCHEME: []}])
         return guarded  # type: ignore[return-value]
 
     return guard
+
+
+def note(view: Any, **facts: Any) -> None:
+    """Tell the docs something about a view; `docs.complete` says what follows from it."""
+    docs = view._apidoc = dict(getattr(view, "_apidoc", {}))
+    docs["manual_doc"] = {**docs.get("manual_doc", {}), **facts}
 
 
 def _bearer() -> str:

@@ -15,7 +15,6 @@ from service.api import exact_json
 from service.errors import Invalid
 
 NOT_JSON = "body: not valid JSON"
-NOT_YET = ("Idempotency-Key", "If-Match")
 LIMIT = "PBX_MAX_BODY_BYTES"
 LONGEST_ECHO = 50  # characters of a caller's own field name that an error repeats
 
@@ -25,18 +24,21 @@ class StrictParser(FlaskParser):
 
     DEFAULT_UNKNOWN_BY_LOCATION = {"query": RAISE, "json": RAISE}  # noqa: RUF012  webargs reads it from the class
 
-    def load_json(self, req: Request, schema: Schema) -> Any:  # noqa: ARG002
+    def load_json(self, req: Request, schema: Schema) -> Any:
         """The body, exactly: numbers with a point as Decimal."""
+        if getattr(schema, "may_be_left_out", False) and not req.mimetype and not read_body(req):
+            return {}
         if not req.is_json:
             raise UnsupportedMediaType
         try:
-            return exact_json.loads(_body(req))
+            return exact_json.loads(read_body(req))
         except ValueError as error:
             raise Invalid(f"body: {error}" if isinstance(error, exact_json.DuplicateKey) else NOT_JSON) from None
 
     def handle_error(self, error: ValidationError, *_: Any, **__: Any) -> NoReturn:
         """Answer 400 with the first thing that is wrong, named by its field."""
-        raise Invalid(_sentence(error.messages_dict)) from None
+        location = next(iter(error.messages_dict.values()))
+        raise Invalid(sentence_of(location if isinstance(location, dict) else {"_schema": location})) from None
 
 
 def register(app: Flask, max_body_bytes: int) -> None:
@@ -57,15 +59,14 @@ def _refuse_what_would_be_ignored() -> None:
             raise Invalid(f"{name[:LONGEST_ECHO]}: unknown field")
         if len(values) > 1:
             raise Invalid(f"{name[:LONGEST_ECHO]}: given more than once")
-    for header in NOT_YET:
-        if header in request.headers:
-            raise Invalid(f"{header}: not supported by this version")
+    if "If-Match" in request.headers and not getattr(view, "honours_if_match", False):
+        raise Invalid("If-Match: not supported here")
 
 
-def _body(req: Request) -> bytes:
-    """The whole body, or an error: never a part of it."""
+def read_body(req: Request) -> bytes:
+    """The whole body, or an error: never a part of it. May be asked for twice."""
     try:
-        data = req.get_data(cache=False)
+        data = req.get_data()
     except HTTPException:
         raise
     except Exception:  # whatever the server's own reader raises for a broken chunk
@@ -95,11 +96,8 @@ class Blueprint(SmorestBlueprint):
         return decorator
 
 
-def _sentence(messages: dict[str, Any]) -> str:
-    """`limit: must be a whole number from 1 to 1000`, from `{"query": {"limit": ["must be …"]}}`."""
-    problems = next(iter(messages.values()))
-    if not isinstance(problems, dict):
-        return f"body: {_first(problems)}"
+def sentence_of(problems: dict[str, Any]) -> str:
+    """`limit: must be a whole number from 1 to 1000`, from `{"limit": ["must be …"]}`."""
     field, reasons = next(iter(problems.items()))
     return f"{'body' if field == '_schema' else field[:LONGEST_ECHO]}: {_first(reasons)}"
 

@@ -1,4 +1,4 @@
-"""`{ref}` in a path: an id, a username or a caller id."""
+"""What stands in paths: `{ref}`, which is an id, a username or a caller id, and the ids of other things."""
 
 from __future__ import annotations
 
@@ -20,3 +20,15 @@ class ReferenceConverter(BaseConverter):
         if len(value) > LONGEST or _UNFIT.search(value):
             raise ValidationError
         return value
+
+
+class EventIdConverter(ReferenceConverter):
+    """The same for `evt_1_42`: any text may be asked for, and what is no event's id is not found."""
+
+
+class HoldIdConverter(ReferenceConverter):
+    """The same for `hold_1_42`."""
+
+
+class CallerIdConverter(ReferenceConverter):
+    """The same for a caller id."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -59,6 +60,11 @@ _COPIED: tuple[InstrumentedAttribute[object], ...] = (
     Customer.expirationdate,
     Customer.lastuse,
 )
+
+
+def new_alias() -> str:
+    """A useralias of fifteen digits, as A2Billing makes them: by chance nobody else's."""
+    return str(10**14 + secrets.randbelow(9 * 10**14))
 
 
 def create_customer(tx: Connection, caller: Caller, new: NewCustomer, why: Why = NOTHING_SAID) -> Appended:

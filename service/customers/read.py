@@ -13,7 +13,21 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, any_, exists, func, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Row,
+    Select,
+    and_,
+    any_,
+    case,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+)
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from service.db.transaction import reading
@@ -32,7 +46,10 @@ class CallerIdView:
 
 @dataclass(frozen=True, slots=True)
 class CustomerView:
-    """A customer with its accepted credit (credit units) and status (PBX code), and its caller ids."""
+    """A customer with its accepted credit (credit units) and status (PBX code), and its caller ids.
+
+    `status_pending`: it has expired by itself, and the event that says so is not written yet.
+    """
 
     id: int
     creationdate: datetime
@@ -48,6 +65,8 @@ class CustomerView:
     lastuse: datetime | None
     creditlimit: Decimal | None
     id_group: int | None
+    seq: int
+    status_pending: bool
     caller_ids: tuple[CallerIdView, ...]
 
 
@@ -63,6 +82,14 @@ class CustomerFilter:
     credit_gt: Decimal | None = None
 
 
+# Expired is who was active when the time was over, also before the clock has come by to say so.
+_EXPIRED = and_(
+    Stream.status == int(Status.ACTIVE),
+    Customer.expires_at <= func.now(),
+    or_(Stream.status_at.is_(None), Stream.status_at < Customer.expires_at),
+).is_(True)
+_STATUS = case((_EXPIRED, int(Status.EXPIRED)), else_=Stream.status)
+
 _COLUMNS = (
     Customer.id,
     Customer.creationdate,
@@ -74,10 +101,12 @@ _COLUMNS = (
     Customer.useralias,
     Stream.balance,
     Customer.activated,
-    Stream.status,
+    _STATUS,
     Customer.lastuse,
     Stream.creditlimit,
     Customer.id_group,
+    Stream.last_seq,
+    _EXPIRED,
 )
 _CALLER_IDS = (
     select(func.json_agg(aggregate_order_by(func.json_build_array(CallerId.cid, CallerId.activated), CallerId.cid)))
@@ -120,7 +149,7 @@ def _total(connection: Connection, conditions: Sequence[ColumnElement[bool]]) ->
 
 def _conditions(wanted: CustomerFilter) -> Iterator[ColumnElement[bool]]:
     if wanted.status is not None:
-        yield Stream.status == int(wanted.status)
+        yield literal(int(wanted.status)) == _STATUS
     if wanted.credit_lt is not None:
         yield Stream.balance < wanted.credit_lt
     if wanted.credit_gt is not None:

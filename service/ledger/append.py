@@ -37,15 +37,17 @@ _MANY = f"SELECT {_COLUMNS} FROM ledger_append({', '.join(f'%s::{t}[]' for t in 
 _ONE = f"SELECT {_COLUMNS} FROM ledger_append({', '.join(f'ARRAY[%s::{t}]' for t in _TYPES)}, %s, %s)"  # noqa: S608
 
 
-def append(engine: Engine, commands: Sequence[Command], *, wait: bool = True) -> list[Outcome]:
+def append(engine: Engine, commands: Sequence[Command], *, wait: bool = True, again: bool = False) -> list[Outcome]:
     """Carry out commands in one transaction: an outcome for each, in order.
+
+    With `again`, those that were carried out before are found by their ids, and not repeated.
 
     Without `wait`, a command whose stream is locked elsewhere comes back as StreamBusy, and nothing is waited for.
     Where the connection broke and can't be made again, an outcome may be OutcomeUnknown. Raises Unavailable: nothing
     was written.
     """
     with suppress(ConnectionLost), translated(), driver_connection(engine) as connection:
-        return _through_the_door(connection, commands, wait=wait)
+        return _through_the_door(connection, commands, wait=wait, again=again)
     deadline = time.monotonic() + ASK_AGAIN_FOR
     return [_ask_again(engine, command, deadline) for command in commands]
 

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-from marshmallow import Schema, fields
+from decimal import Decimal
+from typing import Any
 
-from service.api.fields import Credit, PlainText, QueryCredit, StatusFilter, StatusName, Whole
-from service.api.schemas.shared import Input, Page, paged
+from marshmallow import Schema, ValidationError, fields, validates_schema
 
-REASON_LENGTH = 255
+from service.api.fields import (
+    Amount,
+    Credit,
+    CustomerId,
+    Digits,
+    Flag,
+    Moment,
+    PlainText,
+    QueryCredit,
+    StatusFilter,
+    StatusName,
+    Whole,
+    WholeNumber,
+)
+from service.api.schemas.change import Explained
+from service.api.schemas.shared import Page, paged
+from service.ledger.event import Status
+
+CID_LENGTH = 100
+CID = {"example": "0123456787"}
 MOMENT = {"example": "2021-05-31T17:17:35Z"}
 FLAG = {"enum": ["t", "f"]}
-_reason = {"description": "Why; kept on the event for good.", "example": "top-up 4711"}
 
 
 class CallerIdSchema(Schema):
@@ -63,31 +81,86 @@ class CustomerQuery(Page):
     credit_gt = QueryCredit(metadata={"description": "Credit above this."})
 
 
-class CreditChange(Input):
-    """The credit that a customer should have."""
+class NewCustomerRequest(Explained):
+    """A customer to be."""
 
-    credit = Credit(
-        required=True,
-        metadata={"description": "The new credit (Số dư mới của khách hàng).", "example": 12},
+    username = Digits(10, required=True, metadata={"description": "Ten digits (10 chữ số).", "example": "0906237580"})
+    type_paid = WholeNumber(0, 1, load_default=0, metadata={"description": "0 prepaid, 1 postpaid."})
+    cid = PlainText(
+        CID_LENGTH, shortest=1, load_default=None, allow_none=True, metadata={"description": "A caller id.", **CID}
     )
-    reason = PlainText(REASON_LENGTH, load_default=None, allow_none=True, metadata=_reason)
-
-
-class StatusChange(Input):
-    """The status that a customer should have."""
-
-    status = StatusName(
-        required=True,
-        metadata={"description": "The new status (Trạng thái mới của khách hàng).", "example": "active"},
+    credit = Credit(load_default=Decimal(0), metadata={"description": "The opening credit.", "example": 100})
+    credit_limit = Amount(
+        zero=True,
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "How far below zero the credit may go; required for postpaid.", "example": 50},
     )
-    reason = PlainText(REASON_LENGTH, load_default=None, allow_none=True, metadata=_reason)
+    credit_notification = Credit(
+        load_default=None, allow_none=True, metadata={"description": "Credit below this is low.", "example": 5}
+    )
+    useralias = PlainText(
+        50,
+        shortest=1,
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "A second name; made up if not given.", "example": "12345790644"},
+    )
+    status = StatusName(load_default=Status.ACTIVE, metadata={"description": "As in a change of the status."})
+    activated = Flag(load_default=True, metadata={"description": "`t` or `f`."})
+    enableexpire = WholeNumber(
+        0,
+        3,
+        load_default=0,
+        metadata={"description": "0 never expires, 1 by date, 2 days since first use, 3 days since creation."},
+    )
+    expirationdate = Moment(
+        load_default=None, allow_none=True, metadata={"description": "For enableexpire 1.", **MOMENT}
+    )
+    expiredays = WholeNumber(0, 36_500, load_default=0, metadata={"description": "For enableexpire 2 and 3."})
+    id_group = WholeNumber(
+        0, 2**53, load_default=None, allow_none=True, metadata={"description": "The customer group."}
+    )
+
+    @validates_schema
+    def _goes_together(self, data: dict[str, Any], **_: Any) -> None:
+        if data["type_paid"] == 1 and data["credit_limit"] is None:
+            raise ValidationError("is required when type_paid is 1", "credit_limit")
+        if data["enableexpire"] == 1 and data["expirationdate"] is None:
+            raise ValidationError("is required when enableexpire is 1", "expirationdate")
+        if data["enableexpire"] > 1 and data["expiredays"] == 0:
+            raise ValidationError("must be at least 1 when enableexpire is 2 or 3", "expiredays")
 
 
-class ChangeAnswer(Schema):
-    """The answer to a change: exactly these two keys."""
+class NewCustomerAnswer(Schema):
+    """A customer that was made."""
 
-    id = fields.String(required=True, metadata={"description": "The customer's id, as a string.", "example": "1"})
     message = fields.String(required=True, metadata={"example": "successfully"})
+    id = fields.String(required=True, metadata={"description": "The customer's id, as a string.", "example": "1"})
+    username = fields.String(required=True, metadata={"example": "0906237580"})
+    cid = fields.String(required=True, allow_none=True, metadata=CID)
+    status = fields.Integer(required=True, metadata={"description": "The code of the status.", "example": 1})
+
+
+class NewCallerId(Explained):
+    """A caller id to be."""
+
+    user_id = CustomerId(required=True, metadata={"description": "The customer's id.", "example": "1"})
+    cid = PlainText(CID_LENGTH, shortest=1, required=True, metadata={"description": "The caller id.", **CID})
+
+
+class CallerIdMove(Explained):
+    """Whose a caller id shall be."""
+
+    user_id = CustomerId(required=True, metadata={"description": "The customer's id.", "example": "1"})
+
+
+class CallerIdAnswer(Schema):
+    """Whose a caller id is."""
+
+    cid = fields.String(required=True, metadata=CID)
+    message = fields.String(required=True, metadata={"example": "successfully"})
+    user_id = fields.String(required=True, metadata={"description": "The customer's id, as a string.", "example": "1"})
 
 
 CUSTOMER_PAGE = paged(CustomerSchema)

@@ -52,6 +52,54 @@ TOKEN: dict[str, Any] = {
 CUSTOMER = _FIRST
 CUSTOMERS: dict[str, Any] = {"data": [_FIRST, _SECOND], "limit": 10, "offset": 0, "total": 50}
 CHANGED: dict[str, Any] = {"id": "1", "message": "successfully"}
+ADDED: dict[str, Any] = {"id": "1", "message": "successfully", "credit": 62}
+LIMITED: dict[str, Any] = {"id": "1", "message": "successfully", "available": 162}
+CREATED: dict[str, Any] = {
+    "message": "successfully",
+    "id": "51",
+    "username": "0906237581",
+    "cid": "0123456790",
+    "status": 1,
+}
+CALLER_ID: dict[str, Any] = {"cid": "0123456790", "message": "successfully", "user_id": "1"}
+HELD: dict[str, Any] = {
+    "id": "hold_1_42",
+    "message": "successfully",
+    "customer_id": "1",
+    "amount": 20,
+    "available": 42,
+    "expires_at": "2021-05-31T17:17:35Z",
+}
+HOLD: dict[str, Any] = {
+    "id": "hold_1_42",
+    "customer_id": "1",
+    "amount": 20,
+    "captured": 0,
+    "status": "open",
+    "expires_at": "2021-05-31T17:17:35Z",
+}
+CLOSED: dict[str, Any] = {
+    "id": "hold_1_42",
+    "message": "successfully",
+    "customer_id": "1",
+    "credit": 42,
+    "available": 42,
+}
+REVERSED: dict[str, Any] = {
+    "id": "1",
+    "message": "successfully",
+    "credit": 12,
+    "event_id": "evt_1_43",
+    "reverses": "evt_1_42",
+}
+BULK: dict[str, Any] = {
+    "data": [
+        {"status": 200, "id": "1", "message": "successfully", "credit": 62, "event_id": "evt_1_42"},
+        {"status": 409, "error": "insufficient credit"},
+    ],
+    "succeeded": 1,
+    "failed": 1,
+}
 CALLS: dict[str, Any] = {
     "data": [
         {

@@ -1,0 +1,115 @@
+"""`POST /v1/ledger/bulk`: up to a thousand changes of credit and status in one request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from flask import Response, g
+from marshmallow import ValidationError
+
+from service.access.scopes import Scope
+from service.api.answer import answer
+from service.api.context import caller, holder, services
+from service.api.errors import status_of
+from service.api.guard import needs
+from service.api.once import once
+from service.api.parsing import Blueprint, sentence_of
+from service.api.schemas import examples
+from service.api.schemas.bulk import COMMANDS, BulkAnswer, BulkRequest
+from service.api.write import ring, unit
+from service.errors import Invalid, MissingScope, Refusal
+from service.ledger.append import Outcome
+from service.ledger.bulk import Refused, append_all, append_slices
+from service.ledger.command import Appended, Command, Why, add_credit, set_credit, set_status
+from service.ledger.idempotency import KeyedRequest, begin
+
+blueprint = Blueprint("Bulk", __name__, url_prefix="/v1/ledger", description="Many changes at once")
+
+
+@blueprint.route("/bulk", methods=["POST"])
+@needs(Scope.CREDIT_WRITE)
+@once
+@blueprint.arguments(BulkRequest())
+@blueprint.response(200, BulkAnswer(), example=examples.BULK)
+def post_bulk(body: dict[str, Any]) -> Response:
+    """Carry out up to 1,000 changes of credit and status.
+
+    API dùng để cập nhật số dư và trạng thái của nhiều khách hàng cùng lúc. Each command has an outcome, in the order of
+    the request; a bad one never fails its neighbours. With `atomic` all of them are carried out or none, and the first
+    that is refused decides the answer. One Idempotency-Key stands for the whole request.
+    """
+    commands = [_command(fields) for fields in body["commands"]]
+    outcomes = _all_or_nothing(commands) if body["atomic"] else _each(commands)
+    ring(outcome for outcome in outcomes if isinstance(outcome, Appended))
+    data = [_dump(outcome) for outcome in outcomes]
+    succeeded = sum(isinstance(outcome, Appended) for outcome in outcomes)
+    return answer({"data": data, "succeeded": succeeded, "failed": len(data) - succeeded})
+
+
+def _command(fields: Any) -> Command | Refusal:
+    """The command that one element of the list means, or why it can't be one."""
+    schema = COMMANDS.get(fields.get("type") if isinstance(fields, dict) else None)  # type: ignore[arg-type]
+    if schema is None:
+        return Invalid(f"type: must be one of {', '.join(COMMANDS)}")
+    try:
+        body = schema.load(fields)
+    except ValidationError as error:
+        return Invalid(sentence_of(error.messages_dict))
+    why = Why(body["reason"], body["reference"])
+    if body["type"] == "status":
+        if Scope.STATUS_WRITE not in holder().scopes:
+            return MissingScope(Scope.STATUS_WRITE)
+        return set_status(caller(), body["customer"], body["status"], why)
+    make = set_credit if body["type"] == "set" else add_credit
+    return make(caller(), body["customer"], body["credit"], why)
+
+
+def _all_or_nothing(commands: list[Command | Refusal]) -> list[Outcome]:
+    for number, command in enumerate(commands):
+        if isinstance(command, Refusal):
+            raise Refused(number, command)
+    with unit() as tx:
+        return [*append_all(tx, [command for command in commands if isinstance(command, Command)])]
+
+
+def _each(commands: list[Command | Refusal]) -> list[Outcome]:
+    good = {number: command for number, command in enumerate(commands) if isinstance(command, Command)}
+    keyed: KeyedRequest | None = g.get("keyed")
+    if keyed is not None:
+        good = {number: replace(command, id=keyed.command_id(number)) for number, command in good.items()}
+    with _begun(keyed):
+        again = keyed is not None and g.begun_before
+        done = append_slices(services().engine, holder().client_id, list(good.values()), again=again)
+    by_number: dict[int, Outcome] = dict(zip(good, done, strict=True))
+    return [by_number[number] if number in by_number else _refusal(command) for number, command in enumerate(commands)]
+
+
+@contextmanager
+def _begun(keyed: KeyedRequest | None) -> Iterator[None]:
+    """Note that a keyed request has begun; it holds one connection for its key and needs another for its slices."""
+    if keyed is None:
+        yield
+        return
+    with services().second_connections:
+        begin(services().engine, keyed)
+        yield
+
+
+def _refusal(command: Command | Refusal) -> Refusal:
+    assert isinstance(command, Refusal)
+    return command
+
+
+def _dump(outcome: Outcome) -> dict[str, Any]:
+    if isinstance(outcome, Refusal):
+        return {"status": status_of(outcome), "error": outcome.sentence}
+    return {
+        "status": 200,
+        "id": str(outcome.customer_id),
+        "message": "successfully",
+        "credit": outcome.balance,
+        "event_id": outcome.event_id,
+    }

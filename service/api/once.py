@@ -1,0 +1,125 @@
+"""`Idempotency-Key`: a write that is sent again is answered again, not carried out again.
+
+The view runs in the transaction that also keeps its answer. A refusal is kept like any other answer, so that a retry
+can't turn it into a success behind the caller's back; what says only 'not now' (503), or what never came as far as the
+view (400, 401, 413 …), is not, and may be sent again with the same key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+from flask import Response, g, request
+
+from service.api import exact_json
+from service.api.context import holder, services
+from service.api.errors import refusal_response, status_of
+from service.api.guard import ONCE, note
+from service.api.parsing import read_body
+from service.db.transaction import transaction
+from service.doorbell import APPLY, Bell
+from service.errors import InFlight, Invalid, OutcomeUnknown, Refusal, Unavailable
+from service.ledger.idempotency import FirstAnswer, KeyedRequest, claim, remember
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+HEADER = "Idempotency-Key"
+REPLAYED = "Idempotency-Replayed"
+KEPT_STATUSES = frozenset({404, 409, 412})  # of refusals that another day might be successes
+KEPT_HEADERS = ("Content-Type", "ETag", "Ledger-Event")
+ASK_AGAIN_FOR = 5.0  # seconds, after a commit whose answer was lost
+ASK_AGAIN_PAUSE = 0.2
+UNKNOWN = "the database went away before it answered: ask again with the same Idempotency-Key"
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+def once(view: View) -> View:
+    """Have a writing view honour Idempotency-Key."""
+
+    @wraps(view)
+    def answered_once(*args: Any, **kwargs: Any) -> Any:
+        key = request.headers.get(HEADER)
+        if key is None:
+            return view(*args, **kwargs)
+        if not _KEY.fullmatch(key):
+            raise Invalid(f"{HEADER}: must be 1 to 255 visible ASCII characters")
+        g.keyed = KeyedRequest(holder().client_id, key, _fingerprint())
+        return _Attempts(g.keyed, lambda: view(*args, **kwargs)).answer()
+
+    answered_once.once = True  # type: ignore[attr-defined]  # the architecture test reads it
+    note(answered_once, **{ONCE: True})
+    return answered_once  # type: ignore[return-value]
+
+
+class _Attempts:
+    """Carries a keyed request out, and asks again where the answer to its commit was lost."""
+
+    def __init__(self, keyed: KeyedRequest, view: Callable[[], Response]) -> None:
+        self._keyed = keyed
+        self._view = view
+        self._in_doubt = False
+
+    def answer(self) -> Response:
+        """The first answer, or its replay. Raises KeyReused, InFlight, and what the view raises and is not kept."""
+        deadline = None
+        while True:
+            try:
+                return self._attempt()
+            except (Unavailable, InFlight):
+                if not self._in_doubt:
+                    raise
+                deadline = deadline or time.monotonic() + ASK_AGAIN_FOR
+                if time.monotonic() > deadline:
+                    raise OutcomeUnknown(UNKNOWN) from None
+                time.sleep(ASK_AGAIN_PAUSE)
+
+    def _attempt(self) -> Response:
+        g.shards = set()
+        try:
+            with transaction(services().engine) as g.transaction:
+                claimed = claim(g.transaction, self._keyed)
+                if claimed.answer is not None:
+                    return _replay(claimed.answer)
+                g.begun_before = claimed.begun
+                response = _response(self._view)
+                remember(g.transaction, self._keyed, _kept(response))
+                self._in_doubt = True
+        finally:
+            g.transaction = None
+        for shard in g.shards:
+            services().bell.ring(Bell(APPLY, shard))
+        return response
+
+
+def _response(view: Callable[[], Response]) -> Response:
+    try:
+        return view()
+    except Refusal as refusal:
+        if status_of(refusal) not in KEPT_STATUSES:
+            raise
+        return refusal_response(refusal)
+
+
+def _kept(response: Response) -> FirstAnswer:
+    headers = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
+    return FirstAnswer(response.status_code, headers, response.get_data())
+
+
+def _replay(first: FirstAnswer) -> Response:
+    return Response(first.body, first.status, {**first.headers, REPLAYED: "true"})
+
+
+def _fingerprint() -> bytes:
+    """What makes two requests the same: method, path, and the body as JSON, whatever the order of its keys."""
+    body = read_body(request)
+    try:
+        canonical = json.dumps(exact_json.loads(body), sort_keys=True, default=str).encode()
+    except ValueError:
+        canonical = body  # is refused anyway
+    return hashlib.sha256(b"\n".join([request.method.encode(), request.path.encode(), canonical])).digest()

@@ -1,0 +1,73 @@
+"""Many commands of one client at once, with an outcome for each in their order.
+
+Each shard's commands are one transaction: a customer's commands stay together and in order, other writers wait for a
+slice and not for the whole, and one bad command never fails its neighbours. Or all of them are one transaction, all or
+nothing.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sqlalchemy import Connection, Engine, text
+
+from service.db.transaction import reading
+from service.errors import AmbiguousReference, CustomerNotFound, Refusal
+from service.ledger.append import Outcome, append, append_within
+from service.ledger.command import Appended, Command
+from service.ledger.drain import shard_of
+
+
+class Refused(Refusal):
+    """One command of an all-or-nothing bulk was refused: `number` says which, from 0, and `refusal` why."""
+
+    def __init__(self, number: int, refusal: Refusal) -> None:
+        super().__init__(f"commands[{number}]: {refusal.sentence}")
+        self.number = number
+        self.refusal = refusal
+
+
+def append_slices(
+    engine: Engine, client_id: uuid.UUID, commands: Sequence[Command], *, again: bool = False
+) -> list[Outcome]:
+    """Carry out a client's commands, each shard's in a transaction of its own; an outcome for each, in order.
+
+    With `again`, those that were carried out before are found by their ids. Raises Unavailable, by when some slices may
+    have been carried out: the commands' ids tell which.
+    """
+    found = _resolve(engine, client_id, [command.ref for command in commands])
+    outcomes: dict[int, Outcome] = {}
+    slices: dict[int, list[int]] = defaultdict(list)
+    for number, customers in enumerate(found):
+        if len(customers) == 1:
+            slices[shard_of(customers[0])].append(number)
+        else:
+            outcomes[number] = AmbiguousReference(commands[number].ref) if customers else CustomerNotFound()
+    for _, numbers in sorted(slices.items()):
+        there = [replace(commands[number], ref=f"id:{found[number][0]}") for number in numbers]
+        outcomes.update(zip(numbers, append(engine, there, again=again), strict=True))
+    return [outcomes[number] for number in range(len(commands))]
+
+
+def append_all(tx: Connection, commands: Sequence[Command]) -> list[Appended]:
+    """Carry out all commands within a transaction. Raises Refused, after which it has to be given up."""
+    done = []
+    for number, outcome in enumerate(append_within(tx, commands)):
+        if isinstance(outcome, Refusal):
+            raise Refused(number, outcome)
+        done.append(outcome)
+    return done
+
+
+def _resolve(engine: Engine, client_id: uuid.UUID, refs: list[str]) -> list[list[int]]:
+    with reading(engine) as connection:
+        return list(connection.scalars(_RESOLVE, {"client": client_id, "refs": refs}))
+
+
+_RESOLVE = text("""
+    SELECT customer_resolve(:client, each.ref)
+    FROM unnest(CAST(:refs AS text[])) WITH ORDINALITY AS each (ref, number) ORDER BY each.number
+""")
