@@ -16,6 +16,7 @@ from service.config import Config
 from service.doorbell import BackgroundDoorbell, Doorbell
 from service.ledger.command import Caller
 from service.ledger.group_commit import GroupCommit
+from service.ledger.idempotency import KeyedRequest
 from service.tally import Tally
 
 _NAME = "pbx-ledger"
@@ -54,4 +55,5 @@ def holder() -> KeyHolder:
 
 def caller() -> Caller:
     """Who asks, as an event will remember it."""
-    return Caller(holder().client_id, f"key:{holder().key_id}", g.request_id)
+    keyed: KeyedRequest | None = g.get("keyed")
+    return Caller(holder().client_id, f"key:{holder().key_id}", g.request_id, None if keyed is None else keyed.key)

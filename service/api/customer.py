@@ -80,7 +80,7 @@ def post_customer(body: dict[str, Any]) -> Response:
 @blueprint.route("/<ref:ref>", methods=["GET"])
 @needs(Scope.CUSTOMER_READ)
 @blueprint.response(200, CustomerSchema(), headers=SEQ_HEADER, example=examples.CUSTOMER)
-@blueprint.doc(parameters=[IF_NONE_MATCH])
+@blueprint.doc(parameters=[IF_NONE_MATCH], responses={"304": {"description": "It is as it was then; no body."}})
 def get_customer(ref: str) -> Response:
     """Read one customer by id, username or caller id.
 

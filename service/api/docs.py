@@ -178,7 +178,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
     for path, item in document["paths"].items():
         for operation in (item[method] for method in item if method != "parameters"):
             responses = operation["responses"]
-            for status in [status for status in responses if not status.startswith("2")]:
+            for status in [status for status in responses if not status.startswith(("2", "3"))]:
                 del responses[status]
             headers = [_HEADER_OF[fact] for fact in _HEADER_OF if operation.pop(fact, False)]
             if headers:

@@ -36,8 +36,8 @@ CSV_TOO: dict[str, Any] = {
     "content_type": CSV,
     "schema": {
         "type": "string",
-        "description": "The fields of a row as columns, with a header line. A text that begins like a formula is led by "
-        "an apostrophe.",
+        "description": "The fields of a row as columns, with a header line. A text that begins like a formula is led "
+        "by an apostrophe.",
     },
 }
 

@@ -42,7 +42,7 @@ def test_every_status_that_a_refusal_can_get_is_documented_with_its_sentences(do
     assert {str(code) for code in STATUS.values()} <= documented
     for path, _, operation in operations(document):
         for code, response in operation["responses"].items():
-            if code != "200":
+            if not code.startswith(("2", "3")):
                 assert response["content"]["application/json"]["examples"], (path, code)
 
 
@@ -52,7 +52,7 @@ def test_every_operation_and_field_is_described(document):
         assert operation["description"], path
         for parameter in operation.get("parameters", []):
             assert parameter.get("description"), (path, method, parameter["name"])
-    assert "cập nhật số dư" in json.dumps(document, ensure_ascii=False)
+    assert "cập nhật số dư" in json.dumps(document, ensure_ascii=False, default=str)
 
 
 def test_every_guarded_operation_names_the_bearer_scheme(document):
@@ -75,12 +75,25 @@ def described(app):
 
 
 CHECKED = ["not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance"]
-KNOWN = {"ref": st.sampled_from(["0906237580", "0123456787", "id:1", "nobody"])}
+REFS = st.sampled_from(["0906237580", "0123456787", "nobody"])
+
+
+def things(tenant):
+    """A customer with credit, and something of each other kind, for paths and bodies to name."""
+    customer = "/v1/customer/0906237580"
+    tenant.put(f"{customer}/credit", {"credit": 1_000_000})
+    held = tenant.post(f"{customer}/hold", {"amount": 1, "expires_in": 60})
+    return {
+        "hold": held.json["id"],
+        "event_id": tenant.put(f"{customer}/credit/add", {"credit": 1_000_000_000}).headers["Ledger-Event"],
+        "cid": "0123456787",
+        "user_id": str(tenant.get(customer).json["id"]),
+    }
 
 
 def test_what_the_document_says_of_an_answer_is_so(described, tenant):
     statuses = {result.ok().label: hammer(result.ok(), tenant) for result in described.get_all_operations()}
-    assert len(statuses) >= 6
+    assert len(statuses) >= 20
     for label, seen in statuses.items():
         assert seen >= ({400, 401} if "token" in label else {200}), (label, seen)
 
@@ -89,11 +102,14 @@ def hammer(operation, tenant):
     """Call an operation with what the document allows; the statuses that came back."""
     seen = set()
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), database=None)
-    @given(case=operation.as_strategy(), ref=KNOWN["ref"])
+    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @given(case=operation.as_strategy(), ref=REFS)
     def check(case, ref):
-        if "ref" in case.path_parameters and ref != "nobody":
-            case.path_parameters["ref"] = ref
+        if ref != "nobody":
+            there = {**things(tenant), "ref": ref}
+            case.path_parameters.update({name: there[name] for name in case.path_parameters if name in there})
+            if isinstance(case.body, dict) and "user_id" in case.body:
+                case.body["user_id"] = there["user_id"]
         response = case.call(headers=tenant.headers)
         seen.add(response.status_code)
         case.validate_response(response, checks=CHECKS.get_by_names(CHECKED), headers=tenant.headers)
