@@ -141,6 +141,7 @@ def make_api(app: Flask) -> Api:
         (fields.CustomerId, "string"),
         (fields.Digits, "string"),
         (fields.Flag, "string"),
+        (fields.TrueOrFalse, "boolean"),
         (CommandList, "array"),
         (fields.QueryCredit, "number"),
         (fields.Whole, "integer"),

@@ -107,6 +107,15 @@ class CustomerId(fields.Field[int]):
         return int(text)
 
 
+class TrueOrFalse(fields.Field[bool]):
+    """JSON's own yes and no, and nothing that only looks like one of them."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> bool:
+        if not isinstance(value, bool):
+            raise ValidationError("must be true or false")
+        return value
+
+
 class Flag(fields.Field[bool]):
     """A2Billing's way to say yes and no: `t` or `f`."""
 

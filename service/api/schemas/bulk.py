@@ -6,7 +6,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields
 
-from service.api.fields import Credit, PlainText, StatusName
+from service.api.fields import Credit, PlainText, StatusName, TrueOrFalse
 from service.api.schemas.change import Explained
 from service.api.schemas.shared import Input
 
@@ -78,13 +78,7 @@ class BulkRequest(Input):
             "example": [{"type": "add", "customer": "0906237580", "credit": 50}],
         },
     )
-    atomic = fields.Boolean(
-        truthy={True},
-        falsy={False},
-        load_default=False,
-        metadata={"description": "Carry out all of them or none."},
-        error_messages={"invalid": "must be true or false", "null": "must be true or false"},
-    )
+    atomic = TrueOrFalse(load_default=False, metadata={"description": "Carry out all of them or none."})
 
 
 class BulkOutcome(Schema):
