@@ -13,12 +13,13 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from benchmarks import drain, idle, put_credit, redis_away
+from benchmarks import bulk, drain, idle, put_credit, redis_away
 from benchmarks.figures import Figure
 from benchmarks.stage import Stage, stage
 
 MEASURES: dict[str, Callable[[Stage, int, float], Iterator[Figure]]] = {
     "put": put_credit.measure,
+    "bulk": bulk.measure,
     "drain": drain.measure,
     "redis": redis_away.measure,
     "idle": idle.measure,

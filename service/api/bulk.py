@@ -23,7 +23,7 @@ from service.api.write import ring, unit
 from service.errors import Invalid, MissingScope, Refusal
 from service.ledger.append import Outcome
 from service.ledger.bulk import Refused, append_all, append_slices
-from service.ledger.command import Appended, Command, Why, add_credit, set_credit, set_status
+from service.ledger.command import Appended, Caller, Command, Why, add_credit, set_credit, set_status
 from service.ledger.idempotency import KeyedRequest, begin
 
 blueprint = Blueprint("Bulk", __name__, url_prefix="/v1/ledger", description="Many changes at once")
@@ -41,7 +41,8 @@ def post_bulk(body: dict[str, Any]) -> Response:
     the request; a bad one never fails its neighbours. With `atomic` all of them are carried out or none, and the first
     that is refused decides the answer. One Idempotency-Key stands for the whole request.
     """
-    commands = [_command(fields) for fields in body["commands"]]
+    who = caller()
+    commands = [_command(who, fields) for fields in body["commands"]]
     outcomes = _all_or_nothing(commands) if body["atomic"] else _each(commands)
     ring(outcome for outcome in outcomes if isinstance(outcome, Appended))
     data = [_dump(outcome) for outcome in outcomes]
@@ -49,7 +50,7 @@ def post_bulk(body: dict[str, Any]) -> Response:
     return answer({"data": data, "succeeded": succeeded, "failed": len(data) - succeeded})
 
 
-def _command(fields: Any) -> Command | Refusal:
+def _command(who: Caller, fields: Any) -> Command | Refusal:
     """The command that one element of the list means, or why it can't be one."""
     schema = COMMANDS.get(fields.get("type") if isinstance(fields, dict) else None)  # type: ignore[arg-type]
     if schema is None:
@@ -62,9 +63,9 @@ def _command(fields: Any) -> Command | Refusal:
     if body["type"] == "status":
         if Scope.STATUS_WRITE not in holder().scopes:
             return MissingScope(Scope.STATUS_WRITE)
-        return set_status(caller(), body["customer"], body["status"], why)
+        return set_status(who, body["customer"], body["status"], why)
     make = set_credit if body["type"] == "set" else add_credit
-    return make(caller(), body["customer"], body["credit"], why)
+    return make(who, body["customer"], body["credit"], why)
 
 
 def _all_or_nothing(commands: list[Command | Refusal]) -> list[Outcome]:

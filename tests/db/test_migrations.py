@@ -6,6 +6,8 @@ import os
 import re
 import subprocess
 import uuid
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -14,9 +16,14 @@ from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy.engine import make_url
 
+from service.db.engine import make_engine
+from service.ledger.append import append_one
+from service.ledger.command import Caller, add_credit
 from service.models import Base
 from tests.support import servers
+from tests.support.ledger import apply_everything, assert_applied, assert_sound, events, projection, stream
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = list(reversed(list(ScriptDirectory.from_config(AlembicConfig(str(ROOT / "alembic.ini"))).walk_revisions())))
@@ -52,6 +59,58 @@ def test_the_newest_runs_on_the_previous_head_with_data_in_it(empty_database):
     servers.migrate(empty_database)
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT username FROM customer")) == "u"
+
+
+@pytest.fixture
+def at_0006(empty_database, config):
+    """A database at the first release's schema, with a customer, two events and one of them not applied."""
+    servers.migrate(empty_database, "0006_webhooks")
+    engine = make_engine(replace(config, database_url=make_url(empty_database)))
+    with engine.begin() as connection:
+        client = connection.scalar(text("INSERT INTO client (name) VALUES ('before') RETURNING id"))
+        for statement in (
+            "INSERT INTO customer (id, client_id, username, useralias, creditlimit) VALUES (1, :c, 'u', 'a', 12.5)",
+            "INSERT INTO stream (customer_id, client_id, status) VALUES (1, :c, 1)",
+        ):
+            connection.execute(text(statement), {"c": client})
+        for kind, amount, status in (("customer.created", 5, 1), ("credit.set", 7, None), ("status.set", None, 6)):
+            assert old_append(connection, client, kind, amount, status) == "appended"
+    yield engine, client
+    engine.dispose()
+
+
+def old_append(connection, client, kind, amount, status):
+    """What the first release's code calls."""
+    statement = """
+        SELECT outcome FROM ledger_append(
+            ARRAY[CAST(:client AS uuid)], ARRAY['u'], ARRAY[gen_random_uuid()], ARRAY[:kind],
+            ARRAY[CAST(:amount AS numeric)], ARRAY[CAST(:status AS smallint)], ARRAY['trước'],
+            ARRAY[CAST(NULL AS text)], ARRAY['key:1'], ARRAY['r'], true, false)"""
+    return connection.scalar(text(statement), {"client": client, "kind": kind, "amount": amount, "status": status})
+
+
+def test_what_the_first_release_wrote_goes_on_in_the_newest(at_0006):
+    engine, client = at_0006
+    servers.migrate(engine.url.render_as_string(hide_password=False))
+    head = stream(engine, 1)
+    assert (head.balance, head.held, head.creditlimit, head.last_seq) == (7, 0, Decimal("12.5"), 3)
+    assert head.status_at == events(engine, 1)[-1].recorded_at
+    append_one(engine, add_credit(Caller(client, "test"), "u", Decimal("-19.5")))
+    assert_sound(engine, 1)
+    assert {event.hash_format for event in events(engine, 1)} == {1, 2}
+    apply_everything(engine)
+    assert_applied(engine, 1)
+    assert projection(engine, 1).creditlimit == Decimal("12.5")
+
+
+def test_code_of_the_first_release_goes_on_appending_after_the_migration(at_0006):
+    engine, client = at_0006
+    servers.migrate(engine.url.render_as_string(hide_password=False))
+    with engine.begin() as connection:
+        assert old_append(connection, client, "credit.set", 9, None) == "appended"
+        assert old_append(connection, client, "credit.set", Decimal("0.1234567"), None) == "not_exact"
+    assert stream(engine, 1).balance == 9
+    assert_sound(engine, 1)
 
 
 def test_the_models_say_exactly_what_the_migrations_made(engine):
