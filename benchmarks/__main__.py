@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from benchmarks import bulk, drain, idle, put_credit, redis_away
+from benchmarks import bulk, drain, idle, put_credit, redis_away, verify
 from benchmarks.figures import Figure
 from benchmarks.stage import Stage, stage
 
@@ -23,6 +23,7 @@ MEASURES: dict[str, Callable[[Stage, int, float], Iterator[Figure]]] = {
     "drain": drain.measure,
     "redis": redis_away.measure,
     "idle": idle.measure,
+    "verify": verify.measure,
 }
 
 

@@ -6,6 +6,7 @@ Every task may run on several clocks at once: a ring too many is coalesced, and 
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import structlog
 from service.calls.partitions import make_ahead
 from service.customers.expiry import expire_customers
 from service.doorbell import APPLY, DELIVER, Bell
+from service.ledger.checkpoint import CheckpointKeys, keep_checkpoints
 from service.ledger.drain import shard_of
 from service.ledger.holds import expire_holds
 from service.ledger.idempotency import forget_old
@@ -25,6 +27,8 @@ from workers.runtime import Runtime, runtime, stopping
 
 SWEEP_EVERY = 1.0  # seconds: how long a lost doorbell delays a change at most, together with LEFT_BEHIND
 LEFT_BEHIND = 1.0  # seconds that an event may wait before its doorbell counts as lost
+SEALING = "checkpoint"
+CHECKPOINT_LOOK_EVERY = 30.0  # seconds between two looks at whether CHECKPOINT_EVERY is over
 HOUSEKEEPING_EVERY = 3600.0
 
 log = structlog.get_logger()
@@ -67,6 +71,24 @@ def forget_keys(run: Runtime) -> None:
         log.info("idempotency keys forgotten", count=forgotten)
 
 
+def seal(run: Runtime) -> None:
+    """Make a signed checkpoint when its time has come; nothing without a key to sign it with.
+
+    In a thread of its own, since a million new events take some seconds and the sweeps must not wait for it. Cut off in
+    the middle, it has sealed nothing.
+    """
+    if run.config.checkpoint_key is not None and not any(thread.name == SEALING for thread in threading.enumerate()):
+        threading.Thread(target=_seal, args=(run,), name=SEALING, daemon=True).start()
+
+
+def _seal(run: Runtime) -> None:
+    keys = CheckpointKeys(run.config.checkpoint_key or "", run.config.checkpoint_key_previous)
+    try:
+        keep_checkpoints(run.engine, keys, run.config.checkpoint_every)
+    except Exception as error:  # the next look makes up for it
+        log.warning("task failed", task=SEALING, error=f"{type(error).__name__}: {error}".splitlines()[0])
+
+
 def make_partitions(run: Runtime) -> None:
     """Make the call records' next months ahead of their first call."""
     if made := make_ahead(run.engine):
@@ -82,6 +104,7 @@ def serve() -> None:
         Task("sweep events", SWEEP_EVERY, ring_for_events),
         Task("sweep deliveries", SWEEP_EVERY, ring_for_deliveries),
         Task("expiry", SWEEP_EVERY, expire),
+        Task("checkpoints", CHECKPOINT_LOOK_EVERY, seal),
         Task("partitions", HOUSEKEEPING_EVERY, make_partitions),
         Task("idempotency keys", HOUSEKEEPING_EVERY, forget_keys),
     ]

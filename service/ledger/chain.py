@@ -35,22 +35,35 @@ COLUMNS_AS_TEXT = ", ".join(
     for column in COLUMNS
 )
 
+NOTHING = b"\b"  # NULL in fields that come by COPY, which writes a backspace that is data as a backslash and a b
+
 _json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def event_hash(previous: bytes, hash_format: int, fields: Sequence[str | None]) -> bytes:
     """The SHA-256 (32 bytes) of an event with these fields, in its format's order, after the hash `previous`."""
-    if hash_format == 1:
-        framed = b"".join(map(_netstring, fields))
-    else:
-        framed = _json(fields).encode()
-    return hashlib.sha256(previous + framed).digest()
+    return hashlib.sha256(previous + framed(hash_format, fields)).digest()
 
 
 def hash_of(previous: bytes, texts: Mapping[str, str | None]) -> bytes:
     """The same for an event as a mapping from COLUMNS to their texts."""
     hash_format = int(texts["hash_format"] or 0)
     return event_hash(previous, hash_format, [texts[name] for name in FIELDS[hash_format]])
+
+
+def framed(hash_format: int, fields: Sequence[str | None]) -> bytes:
+    """The fields one behind the other, as they are hashed."""
+    if hash_format == 1:
+        return b"".join(map(_netstring, fields))
+    return _json(fields).encode()
+
+
+def framed_at_once(fields: Sequence[bytes]) -> bytes:
+    """The same in format 2, ten times as fast, for fields in UTF-8 with NOTHING for NULL.
+
+    Only for fields without quote, backslash and control character: those would have to be escaped.
+    """
+    return (b'["%b"]' % b'","'.join(fields)).replace(b'"\b"', b"null")
 
 
 def _netstring(field: str | None) -> bytes:

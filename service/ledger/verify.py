@@ -1,7 +1,7 @@
 """The proof of the ledger: every event played again, and everything that was ever derived from them compared.
 
-Works through the customers part by part, each part in a snapshot of its own: writes go on, nothing is locked, and memory
-does not grow with the number of events. What was sealed by a checkpoint is compared with that as well.
+Works through the customers part by part, each part in a snapshot of its own: writes go on, nothing is locked, and
+memory does not grow with the number of events. What was sealed by a checkpoint is compared with that as well.
 """
 
 from __future__ import annotations
@@ -46,8 +46,10 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What the tables say of one customer, as text, NOTHING for NULL: the stream's head, the projection (`shown_…`), how
-    many rows of other tables are its own, and where the newest checkpoint saw its stream (`sealed_…`).
+    """What the tables say of one customer, as text, NOTHING for NULL.
+
+    The stream's head; the projection (`shown_…`); how many rows of other tables are its own; where the newest
+    checkpoint saw its stream (`sealed_…`); and the position that is too high for any event.
     """
 
     customer_id: bytes
@@ -132,7 +134,7 @@ def _verify_part(engine: Engine, part: Part, progress: Progress) -> Iterator[int
 def _verify_stream(head: Head, stream: Iterator[Event]) -> int:
     """Play one customer's events and compare what is known of them elsewhere. Raises Break."""
     customer_id = int(head.customer_id)
-    if head.customer_client == NOTHING or head.client == NOTHING:
+    if NOTHING in {head.customer_client, head.client}:
         missing = "customer" if head.customer_client == NOTHING else "stream"
         sealed = None if head.sealed_seq == NOTHING else int(head.sealed_seq)
         raise Break(customer_id, sealed, f"the {missing}", "there", "missing")
@@ -162,7 +164,9 @@ def _compare_seal(head: Head, replay: Replay, marks: dict[int, Point]) -> None:
     if replay.seq < seq:
         raise Break(replay.customer_id, replay.seq + 1, "the event that the checkpoint saw", "there", "missing")
     if marks[seq].hash.hex().encode() != head.sealed_hash:
-        raise Break(replay.customer_id, seq, "the hash that the checkpoint saw", head.sealed_hash, marks[seq].hash.hex())
+        raise Break(
+            replay.customer_id, seq, "the hash that the checkpoint saw", head.sealed_hash, marks[seq].hash.hex()
+        )
 
 
 def _compare_head(head: Head, replay: Replay) -> None:
@@ -202,10 +206,10 @@ def _compare_projection(head: Head, replay: Replay, applied: Point) -> None:
         expect("credit_notification of the customer", applied.notification, head.shown_notification)
         if applied.limit_known:
             expect("creditlimit of the customer", applied.limit, head.shown_limit)
-    if int(head.waiting) != replay.seq - seq:
-        raise Break(replay.customer_id, int(head.not_waiting), "its row in the outbox", "there", "missing")
     if head.last_waiting != NOTHING and int(head.last_waiting) > replay.seq:
         raise Break(replay.customer_id, int(head.last_waiting), "the event of a row in the outbox", "there", "missing")
+    if int(head.waiting) != replay.seq - seq:
+        raise Break(replay.customer_id, int(head.not_waiting), "its row in the outbox", "there", "missing")
 
 
 def _expecting(customer_id: int, seq: int) -> Callable[[str, object, object], None]:
