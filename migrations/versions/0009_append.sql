@@ -2,7 +2,7 @@
 -- Called under the lock of the stream's head. outcome NULL: it can be done.
 CREATE FUNCTION ledger_settle(
     p_customer bigint, p_kind text, p_amount numeric, p_refers bigint, p_moment timestamptz,
-    OUT outcome text, OUT delta numeric, OUT held numeric
+    OUT outcome text, OUT delta numeric, OUT held numeric, OUT lapsed numeric
 )
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -12,6 +12,7 @@ DECLARE
 BEGIN
     delta := 0;
     held := 0;
+    lapsed := 0;
     IF p_kind = 'credit.reversed' THEN
         SELECT * INTO original FROM ledger_event e WHERE e.customer_id = p_customer AND e.seq = p_refers;
         IF NOT FOUND THEN
@@ -37,6 +38,9 @@ BEGIN
         WHEN p_kind = 'hold.captured' AND p_amount > the_hold.amount THEN 'insufficient'
     END;
     held := -the_hold.amount;
+    IF the_hold.expires_at <= p_moment THEN
+        lapsed := -the_hold.amount;
+    END IF;
     IF p_kind = 'hold.captured' THEN
         delta := -coalesce(p_amount, the_hold.amount);
     END IF;
@@ -99,7 +103,8 @@ $$;
 -- too_large (more than ten digits before the point, or no number), bad_status (none of 0 to 8), bad_kind (unknown, out
 -- of place, or without what it needs).
 --
--- available = balance - held + creditlimit. What takes credit away or holds it may not make that negative; a 'set' may,
+-- available = balance - held + creditlimit, and a hold whose time is over (it has lapsed) holds nothing, though nobody
+-- has closed it yet. What takes credit away or holds it may not make that negative; a 'set' may,
 -- and so may the capture of a hold, whose credit was put aside before.
 --
 -- credit.low and credit.exhausted are written behind the event that leads there: when balance falls below the
@@ -126,7 +131,7 @@ CREATE FUNCTION ledger_append(
     p_again       boolean
 ) RETURNS TABLE (
     ordinal integer, outcome text, customer_id bigint, seq bigint, last_seq bigint,
-    balance_after numeric, held_after numeric, creditlimit_after numeric, status_after smallint
+    balance_after numeric, available numeric, status_after smallint
 )
 LANGUAGE plpgsql
 SET lock_timeout = '2s'
@@ -151,13 +156,14 @@ DECLARE
     main    bigint;                    -- the seq of the event that was asked for
     balance numeric;
     held    numeric;
+    before  numeric;                   -- what was available
+    lapsed  numeric;                   -- what is held by holds whose time is over
     delta   numeric(16, 5);
     hash    bytea;
     place   bigint := 0;
     place_0 bigint;
     moment  timestamptz;
     was_low boolean;                   -- before a new limit took effect
-    was_out boolean;
     now_low boolean;                   -- by this very event
     now_out boolean;
     i       integer;
@@ -221,8 +227,7 @@ BEGIN
                 seq := NULL;
                 last_seq := NULL;
                 balance_after := NULL;
-                held_after := NULL;
-                creditlimit_after := NULL;
+                available := NULL;
                 status_after := NULL;
             END IF;
             IF p_again THEN
@@ -239,8 +244,7 @@ BEGIN
                                       WHERE e.customer_id = old.customer_id AND e.refers_to = old.seq
                                         AND e.kind IN ('credit.low', 'credit.exhausted')), old.seq);
                 balance_after := old.balance_after;
-                held_after := old.held_after;
-                creditlimit_after := old.creditlimit_after;
+                available := old.balance_after - old.held_after + coalesce(old.creditlimit_after, 0);
                 status_after := old.status_after;
             ELSIF p_references[i] IS NOT NULL
                     AND hashtextextended(p_clients[i]::text || p_references[i], 0) = ANY (busy) THEN
@@ -284,14 +288,18 @@ BEGIN
             IF outcome IS NULL THEN
                 balance := head.balance;
                 held := head.held;
+                lapsed := 0;
                 was_low := NULL;
-                was_out := NULL;
                 moment := greatest(clock_timestamp(), head.last_at);  -- a clock set back never reorders a stream
+                IF held > 0 THEN
+                    lapsed := (SELECT coalesce(sum(h.amount), 0) FROM hold h
+                               WHERE h.customer_id = head.customer_id AND h.status = 'open' AND h.expires_at <= moment);
+                END IF;
+                before := balance - held + lapsed + coalesce(head.creditlimit, 0);
                 IF p_kinds[i] = 'credit.set' THEN
                     balance := p_amounts[i];
                 ELSIF p_kinds[i] = 'customer.created' OR p_kinds[i] = 'limit.set' THEN
                     was_low := coalesce(head.balance < head.credit_notification, false);
-                    was_out := head.balance - head.held + coalesce(head.creditlimit, 0) <= 0;
                     balance := coalesce(p_amounts[i], head.balance);
                     -- a key that is there with null takes the limit away; one that is not there leaves it
                     IF p_details[i]::json -> 'creditlimit' IS NOT NULL THEN
@@ -310,19 +318,14 @@ BEGIN
                         outcome := settled.outcome;
                         balance := head.balance + settled.delta;
                         held := head.held + settled.held;
+                        lapsed := lapsed + settled.lapsed;
                     END IF;
                     IF outcome IS NULL AND NOT (abs(balance) < c_limit AND held < c_limit) THEN
                         outcome := 'overflow';
                     ELSIF outcome IS NULL AND p_kinds[i] <> 'hold.captured'
                             AND (balance < head.balance OR held > head.held)
-                            AND balance - held + coalesce(head.creditlimit, 0) < 0 THEN
-                        -- a hold whose time is over holds nothing, though nobody has said so yet
-                        IF balance - held + coalesce(head.creditlimit, 0) + (
-                                SELECT coalesce(sum(h.amount), 0) FROM hold h
-                                WHERE h.customer_id = head.customer_id AND h.status = 'open' AND h.expires_at <= moment
-                            ) < 0 THEN
-                            outcome := 'insufficient';
-                        END IF;
+                            AND balance - held + lapsed + coalesce(head.creditlimit, 0) < 0 THEN
+                        outcome := 'insufficient';
                     END IF;
                 END IF;
             END IF;
@@ -332,15 +335,14 @@ BEGIN
                 main := head.last_seq + 1;
                 seq := main;
                 balance_after := balance::numeric(15, 5);
-                held_after := held::numeric(15, 5);
-                creditlimit_after := head.creditlimit;
+                available := balance - held + lapsed + coalesce(head.creditlimit, 0);
                 status_after := coalesce(p_statuses[i], head.status);
                 place := greatest(place_0, head.last_position);
                 delta := balance - head.balance;
                 hash := ledger_hash(
                     head.last_hash, customer_id, main, head.client_id, p_command_ids[i], p_kinds[i],
-                    p_amounts[i]::numeric(15, 5), delta, balance_after, held_after, head.creditlimit, status_after,
-                    p_refers[i], p_details[i], p_reasons[i], p_references[i], p_keys[i], p_actors[i], p_request_ids[i],
+                    p_amounts[i]::numeric(15, 5), delta, balance_after, held::numeric(15, 5), head.creditlimit,
+                    status_after, p_refers[i], p_details[i], p_reasons[i], p_references[i], p_keys[i], p_actors[i], p_request_ids[i],
                     (extract(epoch FROM moment) * 1000000)::bigint);
                 INSERT INTO ledger_event (
                     customer_id, seq, client_id, command_id, kind, amount, delta, balance_after, held_after,
@@ -355,13 +357,10 @@ BEGIN
                 -- Does credit fall below its warning, or is nothing available any more, by this very event?
                 now_low := false;
                 now_out := false;
-                IF p_kinds[i] <> 'customer.created'
-                        AND (balance < head.credit_notification OR balance - held + coalesce(head.creditlimit, 0) <= 0)
-                THEN
+                IF p_kinds[i] <> 'customer.created' AND (balance < head.credit_notification OR available <= 0) THEN
                     now_low := coalesce(balance < head.credit_notification, false)
                         AND NOT coalesce(was_low, head.balance < head.credit_notification, false);
-                    now_out := balance - held + coalesce(head.creditlimit, 0) <= 0
-                        AND NOT coalesce(was_out, head.balance - head.held + coalesce(head.creditlimit, 0) <= 0);
+                    now_out := available <= 0 AND before > 0;
                 END IF;
                 head.last_seq := main;
                 head.last_hash := hash;
@@ -416,8 +415,7 @@ BEGIN
         seq := NULL;
         last_seq := NULL;
         balance_after := NULL;
-        held_after := NULL;
-        creditlimit_after := NULL;
+        available := NULL;
         status_after := NULL;
         turn := turn + 1;
         RETURN NEXT;

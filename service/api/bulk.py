@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
-from flask import Response, g
+from flask import Response, g, request
 from marshmallow import ValidationError
 
 from service.access.scopes import Scope
@@ -15,7 +16,7 @@ from service.api.answer import answer
 from service.api.context import caller, holder, services
 from service.api.errors import status_of
 from service.api.guard import needs
-from service.api.once import once
+from service.api.once import HEADER, once
 from service.api.parsing import Blueprint, sentence_of
 from service.api.schemas import examples
 from service.api.schemas.bulk import COMMANDS, BulkAnswer, BulkRequest
@@ -26,11 +27,27 @@ from service.ledger.bulk import Refused, append_all, append_slices
 from service.ledger.command import Appended, Caller, Command, Why, add_credit, set_credit, set_status
 from service.ledger.idempotency import KeyedRequest, begin
 
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+def _with_a_second_connection(view: View) -> View:
+    """A request with a key holds one connection for it and needs another for its slices: let in only so many that one
+    is always left. To be asked for before the first is taken, or all would hold one and wait."""
+
+    @wraps(view)
+    def let_in(*args: Any, **kwargs: Any) -> Any:
+        with services().second_connections if HEADER in request.headers else nullcontext():
+            return view(*args, **kwargs)
+
+    return let_in  # type: ignore[return-value]
+
+
 blueprint = Blueprint("Bulk", __name__, url_prefix="/v1/ledger", description="Many changes at once")
 
 
 @blueprint.route("/bulk", methods=["POST"])
 @needs(Scope.CREDIT_WRITE)
+@_with_a_second_connection
 @once
 @blueprint.arguments(BulkRequest())
 @blueprint.response(200, BulkAnswer(), example=examples.BULK)
@@ -81,22 +98,11 @@ def _each(commands: list[Command | Refusal]) -> list[Outcome]:
     keyed: KeyedRequest | None = g.get("keyed")
     if keyed is not None:
         good = {number: replace(command, id=keyed.command_id(number)) for number, command in good.items()}
-    with _begun(keyed):
-        again = keyed is not None and g.begun_before
-        done = append_slices(services().engine, holder().client_id, list(good.values()), again=again)
+        begin(services().engine, keyed)
+    again = keyed is not None and g.begun_before
+    done = append_slices(services().engine, holder().client_id, list(good.values()), again=again)
     by_number: dict[int, Outcome] = dict(zip(good, done, strict=True))
     return [by_number[number] if number in by_number else _refusal(command) for number, command in enumerate(commands)]
-
-
-@contextmanager
-def _begun(keyed: KeyedRequest | None) -> Iterator[None]:
-    """Note that a keyed request has begun; it holds one connection for its key and needs another for its slices."""
-    if keyed is None:
-        yield
-        return
-    with services().second_connections:
-        begin(services().engine, keyed)
-        yield
 
 
 def _refusal(command: Command | Refusal) -> Refusal:

@@ -35,7 +35,7 @@ class Services:
     bell: BackgroundDoorbell
     tally: Tally
     limits: RateLimits
-    second_connections: AbstractContextManager[bool]  # for who holds one already: never so many that all wait
+    second_connections: AbstractContextManager[bool]  # see service.api.bulk
 
 
 def provide(app: Flask, services: Services) -> None:

@@ -12,6 +12,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from decimal import Decimal
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -26,6 +27,7 @@ from service.db.transaction import transaction
 from service.doorbell import APPLY, Bell
 from service.errors import InFlight, Invalid, OutcomeUnknown, Refusal, Unavailable
 from service.ledger.idempotency import FirstAnswer, KeyedRequest, claim, remember
+from service.money import as_json
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -119,7 +121,12 @@ def _fingerprint() -> bytes:
     """What makes two requests the same: method, path, and the body as JSON, whatever the order of its keys."""
     body = read_body(request)
     try:
-        canonical = json.dumps(exact_json.loads(body), sort_keys=True, default=str).encode()
+        canonical = json.dumps(exact_json.loads(body), sort_keys=True, default=_number).encode()
     except ValueError:
         canonical = body  # is refused anyway
     return hashlib.sha256(b"\n".join([request.method.encode(), request.path.encode(), canonical])).digest()
+
+
+def _number(value: Decimal) -> dict[str, str]:
+    """A number with a point, in a shape that no text has: 1.5 is not "1.5"."""
+    return {"number": as_json(value)}

@@ -15,8 +15,9 @@ What is read of it: `statement` (events and change log of a customer), `balance`
 events of a client, none ever skipped).
 
 How it is proved: `chain` (the hashes that make a changed event show), `replay` (the fold, and what must hold at each
-step), `verify` (all of it, against what is stored), `checkpoint` (signed, so that a cut tail shows as well); and put right:
-`rebuild` (the projection, from the events), `rebase` (positions, in a new cluster), `lag` (what waits, and who is parked).
+step), `history` (reading it fast), `verify` (all of it, against what is stored), `checkpoint` (signed, so that a cut
+tail shows as well). And put right: `rebuild` (the projection, from the events), `rebase` (positions, in a new cluster),
+`lag` (what waits, and who is parked).
 
 The promises: a stream has no gaps (the seq comes from the locked head), its sum holds (a 'set' stores the delta that it
 worked out under the lock), nothing in it can be changed, and each event is applied exactly once and in order.

@@ -28,7 +28,7 @@ ASK_AGAIN_PAUSE = 0.2
 
 Outcome = Appended | Refusal
 
-_COLUMNS = "ordinal, outcome, customer_id, seq, last_seq, balance_after, held_after, creditlimit_after, status_after"
+_COLUMNS = "ordinal, outcome, customer_id, seq, last_seq, balance_after, available, status_after"
 _TYPES = (
     "uuid", "text", "uuid", "text", "numeric", "smallint", "text", "text", "text", "text", "bigint", "bigint", "text",
     "text",

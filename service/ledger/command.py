@@ -73,26 +73,21 @@ class Command:
 class Appended:
     """A command that became an event: its place in the stream, and the state that it led to.
 
-    `last_seq` is where the stream is now: beyond `seq` where a warning followed (`credit.low`).
+    `last_seq` is where the stream is now: beyond `seq` where a warning followed (`credit.low`). `available` is what can
+    still be taken or held.
     """
 
     customer_id: int
     seq: int
     last_seq: int
     balance: Decimal
-    held: Decimal
-    creditlimit: Decimal | None
+    available: Decimal
     status: int
 
     @property
     def event_id(self) -> str:
         """The public name of the event."""
         return event_id(self.customer_id, self.seq)
-
-    @property
-    def available(self) -> Decimal:
-        """What can still be taken or held."""
-        return self.balance - self.held + (self.creditlimit or 0)
 
 
 def set_credit(caller: Caller, ref: str, credit: Decimal, why: Why = NOTHING_SAID) -> Command:

@@ -79,7 +79,7 @@ def test_a_bad_command_does_not_fail_its_neighbours(engine, caller, customer):
     assert isinstance(outcomes[0], CustomerNotFound)
     assert isinstance(outcomes[1], Appended)
     assert isinstance(outcomes[2], Invalid)
-    assert outcomes[3] == Appended(customer, 3, 3, Decimal(1), Decimal(0), None, Status.EXPIRED)
+    assert outcomes[3] == Appended(customer, 3, 3, Decimal(1), Decimal(1), Status.EXPIRED)
 
 
 def test_many_commands_for_many_customers_come_back_in_their_order(engine, caller, new_customer):
