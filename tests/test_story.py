@@ -9,7 +9,6 @@ import pytest
 import requests
 from standardwebhooks import Webhook
 
-from tests.support.client import add_customer
 from tests.support.ledger import change_log
 from tests.support.processes import ROOT, until
 from tests.support.receiver import receiving
@@ -34,12 +33,20 @@ def test_the_path_of_one_change(processes, flask, own_engine):
         client = flask("client", "create", "Tổng đài Sài Gòn")
         api_key = flask("key", "create", "Tổng đài Sài Gòn")
         secret = flask("webhook", "add", client, subscriber.url)
-        customer = add_customer(own_engine, client, username="0906237580", credit=10)
         processes.start_web()
 
         # The integrator exchanges the key for a token …
         token = requests.post(f"{processes.url}/v1/auth/token", json={"api_key": api_key}).json()["data"]["token"]
         headers = {"Authorization": f"Bearer {token}"}
+
+        # … makes a customer, twice by mistake, but with one key …
+        new = {"username": "0906237580", "credit": 10, "cid": "02812345678"}
+        makes = [
+            requests.post(f"{processes.url}/v1/customer", json=new, headers={**headers, "Idempotency-Key": "first"})
+            for _ in range(2)
+        ]
+        assert makes[0].content == makes[1].content
+        customer = int(makes[0].json()["id"])
 
         # … sets a credit: it is durable before the answer …
         changed = requests.put(
@@ -68,3 +75,7 @@ def test_the_path_of_one_change(processes, flask, own_engine):
         assert payload["type"] == "customer.credit.changed"
         assert payload["data"]["event_id"] == changed.headers["Ledger-Event"] == f"evt_{customer}_2"
         assert (payload["data"]["delta"], payload["data"]["balance_after"]) == (2.5, 12.5)
+
+        # In the end every event is proved, and what the workers made of it.
+        until(lambda: len(change_log(own_engine, customer)) == 2)
+        flask("ledger", "verify")  # exit status 0: everything holds
