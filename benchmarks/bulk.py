@@ -13,12 +13,12 @@ from benchmarks.figures import Figure
 from benchmarks.pgbench import appends_per_second
 from benchmarks.stage import Stage
 
-SENDERS = 2
+SENDERS = 4
 COMMANDS = 1_000
 
 
 def measure(stage: Stage, rounds: int, seconds: float) -> Iterator[Figure]:
-    """Two senders of a thousand commands each, over fifty customers."""
+    """Four senders of a thousand commands each, over fifty customers."""
     port = stage.start_web()
     token = stage.token(port)
     _events_per_second(port, token, 0.5)

@@ -62,9 +62,12 @@ def append_all(tx: Connection, commands: Sequence[Command]) -> list[Appended]:
     return done
 
 
-def _resolve(engine: Engine, client_id: uuid.UUID, refs: list[str]) -> list[list[int]]:
+def _resolve(engine: Engine, client_id: uuid.UUID, refs: Sequence[str]) -> list[list[int]]:
+    """The customers that each reference means; one that is named often is looked up once."""
+    distinct = list(dict.fromkeys(refs))
     with reading(engine) as connection:
-        return list(connection.scalars(_RESOLVE, {"client": client_id, "refs": refs}))
+        means = dict(zip(distinct, connection.scalars(_RESOLVE, {"client": client_id, "refs": distinct}), strict=True))
+    return [means[ref] for ref in refs]
 
 
 _RESOLVE = text("""
