@@ -21,7 +21,7 @@ from service.api.parsing import Blueprint, sentence_of
 from service.api.schemas import examples
 from service.api.schemas.bulk import COMMANDS, BulkAnswer, BulkRequest
 from service.api.write import ring, unit
-from service.errors import Invalid, MissingScope, Refusal
+from service.errors import Invalid, MissingScope, Refusal, Unavailable
 from service.ledger.append import Outcome
 from service.ledger.bulk import Refused, append_all, append_slices
 from service.ledger.command import Appended, Caller, Command, Why, add_credit, set_credit, set_status
@@ -101,6 +101,9 @@ def _each(commands: list[Command | Refusal]) -> list[Outcome]:
         begin(services().engine, keyed)
     again = keyed is not None and g.begun_before
     done = append_slices(services().engine, holder().client_id, list(good.values()), again=again)
+    unavailable = [outcome for outcome in done if isinstance(outcome, Unavailable)]
+    if unavailable and (keyed is not None or len(unavailable) == len(commands)):
+        raise unavailable[0]  # with a key the answer would be kept, and the rest never be carried out
     by_number: dict[int, Outcome] = dict(zip(good, done, strict=True))
     return [by_number[number] if number in by_number else _refusal(command) for number, command in enumerate(commands)]
 

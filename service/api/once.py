@@ -65,16 +65,15 @@ class _Attempts:
     def __init__(self, keyed: KeyedRequest, view: Callable[[], Response]) -> None:
         self._keyed = keyed
         self._view = view
-        self._in_doubt = False
 
     def answer(self) -> Response:
         """The first answer, or its replay. Raises KeyReused, InFlight, and what the view raises and is not kept."""
-        deadline = None
+        deadline = None  # none, as long as it is sure that nothing was done
         while True:
             try:
                 return self._attempt()
-            except (Unavailable, InFlight):
-                if not self._in_doubt:
+            except (Unavailable, InFlight) as error:
+                if deadline is None and not isinstance(error, OutcomeUnknown):
                     raise
                 deadline = deadline or time.monotonic() + ASK_AGAIN_FOR
                 if time.monotonic() > deadline:
@@ -91,7 +90,6 @@ class _Attempts:
                 g.begun_before = claimed.begun
                 response = _response(self._view)
                 remember(g.transaction, self._keyed, _kept(response))
-                self._in_doubt = True
         finally:
             g.transaction = None
         for shard in g.shards:

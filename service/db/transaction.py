@@ -13,7 +13,7 @@ from psycopg import errors as pg
 from sqlalchemy import Connection, Engine
 from sqlalchemy import exc as sa
 
-from service.errors import Unavailable
+from service.errors import OutcomeUnknown, Unavailable
 
 _TRY_AGAIN = (
     pg.LockNotAvailable,
@@ -29,11 +29,20 @@ _NO_CONNECTION = {None, "57P01", "57P02", "57P03"}  # none was made, or the serv
 
 @contextmanager
 def transaction(engine: Engine) -> Iterator[Connection]:
-    """A transaction that commits at the end of the block. Raises Unavailable when the database cannot do it now."""
+    """A transaction that commits at the end of the block.
+
+    Raises Unavailable when the database cannot do it now; OutcomeUnknown where the answer to the commit was lost.
+    """
     with translated(), engine.connect() as connection:
         connection.execution_options(isolation_level="READ COMMITTED")
-        with connection.begin():
+        with connection.begin() as begun:
             yield connection
+            try:
+                begun.commit()
+            except sa.DBAPIError as error:
+                if error.connection_invalidated or _passes(error.orig):
+                    raise OutcomeUnknown from error
+                raise
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from dataclasses import replace
 from sqlalchemy import Connection, Engine, text
 
 from service.db.transaction import reading
-from service.errors import AmbiguousReference, CustomerNotFound, Refusal
+from service.errors import AmbiguousReference, CustomerNotFound, Refusal, Unavailable
 from service.ledger.append import Outcome, append, append_within
 from service.ledger.command import Appended, Command
 from service.ledger.drain import shard_of
@@ -35,8 +35,8 @@ def append_slices(
 ) -> list[Outcome]:
     """Carry out a client's commands, each shard's in a transaction of its own; an outcome for each, in order.
 
-    With `again`, those that were carried out before are found by their ids. Raises Unavailable, by when some slices may
-    have been carried out: the commands' ids tell which.
+    With `again`, those that were carried out before are found by their ids. A slice that the database could not take
+    now has Unavailable for outcomes.
     """
     found = _resolve(engine, client_id, [command.ref for command in commands])
     outcomes: dict[int, Outcome] = {}
@@ -48,7 +48,11 @@ def append_slices(
             outcomes[number] = AmbiguousReference(commands[number].ref) if customers else CustomerNotFound()
     for _, numbers in sorted(slices.items()):
         there = [replace(commands[number], ref=f"id:{found[number][0]}") for number in numbers]
-        outcomes.update(zip(numbers, append(engine, there, again=again), strict=True))
+        try:
+            done = append(engine, there, again=again)
+        except Unavailable as unavailable:
+            done = [unavailable] * len(there)
+        outcomes.update(zip(numbers, done, strict=True))
     return [outcomes[number] for number in range(len(commands))]
 
 

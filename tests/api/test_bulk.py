@@ -169,12 +169,26 @@ def test_without_the_scope_for_it_a_status_is_refused_and_its_neighbours_go_on(a
     assert [outcome["status"] for outcome in answer.json["data"]] == [403, 200]
 
 
-def test_a_slice_that_waits_for_a_locked_stream_gives_up_with_503(api, engine, new_customer):
-    customer = new_customer()
+def test_a_slice_that_waits_for_a_locked_stream_gives_up_and_the_others_go_on(api, engine, new_customer):
+    locked, free = new_customer(), new_customer()
     with transaction(engine) as tx:
-        tx.execute(text("SELECT FROM stream WHERE customer_id = :id FOR UPDATE"), {"id": customer})
-        assert post(api, [add(customer, 1)]).status == 503
-    assert len(events(engine, customer)) == 1
+        tx.execute(text("SELECT FROM stream WHERE customer_id = :id FOR UPDATE"), {"id": locked})
+        answer = post(api, [add(locked, 1), add(free, 1)])
+        assert [outcome["status"] for outcome in answer.json["data"]] == [503, 200]
+        assert post(api, [add(locked, 1)]).status == 503
+    assert (len(events(engine, locked)), len(events(engine, free))) == (1, 2)
+
+
+def test_with_a_key_no_answer_is_kept_before_every_slice_is_through(api, engine, new_customer):
+    locked, free = new_customer(), new_customer()
+    headers = {"Idempotency-Key": uuid.uuid4().hex}
+    commands = [add(locked, 1), add(free, 1)]
+    with transaction(engine) as tx:
+        tx.execute(text("SELECT FROM stream WHERE customer_id = :id FOR UPDATE"), {"id": locked})
+        assert post(api, commands, headers=headers).status == 503
+    answer = post(api, commands, headers=headers)
+    assert [outcome["credit"] for outcome in answer.json["data"]] == [1, 1]
+    assert (len(events(engine, locked)), len(events(engine, free))) == (2, 2)
 
 
 def test_many_at_once_over_the_same_customers_do_not_deadlock(api, engine, new_customer):
