@@ -33,7 +33,7 @@ BEGIN
     outcome := CASE
         WHEN NOT FOUND THEN 'no_hold'
         WHEN the_hold.status <> 'open' THEN 'hold_' || the_hold.status
-        WHEN p_kind = 'hold.captured' AND the_hold.expires_at <= p_moment THEN 'hold_expired'
+        WHEN p_kind <> 'hold.expired' AND the_hold.expires_at <= p_moment THEN 'hold_expired'
         WHEN p_kind = 'hold.expired' AND the_hold.expires_at > p_moment THEN 'bad_kind'
         WHEN p_kind = 'hold.captured' AND p_amount > the_hold.amount THEN 'insufficient'
     END;

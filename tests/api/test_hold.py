@@ -117,7 +117,8 @@ class TestItsTimeIsOver:
         let_pass(engine, held_id)
         assert api.get(f"/v1/hold/{held_id}").json["status"] == "expired"
         assert balance(api, customer) == (10, 0, 10)
-        assert api.put(f"/v1/hold/{held_id}/capture").error == f"{held_id} has expired"
+        for way in ("capture", "release"):
+            assert api.put(f"/v1/hold/{held_id}/{way}").error == f"{held_id} has expired"
         assert hold(api, customer, 10).status == 200
         assert hold(api, customer, 0.00001).status == 409
         expire_holds(engine)
