@@ -37,6 +37,8 @@ def transaction(engine: Engine) -> Iterator[Connection]:
         connection.execution_options(isolation_level="READ COMMITTED")
         with connection.begin() as begun:
             yield connection
+            if not begun.is_active:  # the block gave it up itself
+                return
             try:
                 begun.commit()
             except sa.DBAPIError as error:
