@@ -99,8 +99,18 @@ def serve() -> None:
     """Do every task when it is due, until asked to stop. A task that fails is tried again at its next turn."""
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, _stop)
-    run = runtime()
-    tasks = [
+    run, tasks = runtime(), all_tasks()
+    log.info("ready", tasks=[task.name for task in tasks])
+    while not stopping.is_set():
+        for task in tasks:
+            _do_if_due(task, run)
+        stopping.wait(_until_next(tasks))
+    log.info("stopped")
+
+
+def all_tasks() -> list[Task]:
+    """Everything that the clock does, each due at once."""
+    return [
         Task("sweep events", SWEEP_EVERY, ring_for_events),
         Task("sweep deliveries", SWEEP_EVERY, ring_for_deliveries),
         Task("expiry", SWEEP_EVERY, expire),
@@ -108,12 +118,6 @@ def serve() -> None:
         Task("partitions", HOUSEKEEPING_EVERY, make_partitions),
         Task("idempotency keys", HOUSEKEEPING_EVERY, forget_keys),
     ]
-    log.info("ready", tasks=[task.name for task in tasks])
-    while not stopping.is_set():
-        for task in tasks:
-            _do_if_due(task, run)
-        stopping.wait(_until_next(tasks))
-    log.info("stopped")
 
 
 def _do_if_due(task: Task, run: Runtime) -> None:

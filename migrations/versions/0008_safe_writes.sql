@@ -7,8 +7,7 @@ ALTER TABLE stream
 
 UPDATE stream s
 SET creditlimit = c.creditlimit,
-    status_at = (SELECT max(e.recorded_at) FROM ledger_event e
-                 WHERE e.customer_id = s.customer_id AND e.kind = 'status.set')
+    status_at = c.status_at
 FROM customer c
 WHERE c.id = s.customer_id;
 
@@ -74,7 +73,8 @@ CREATE TABLE ledger_reference (
 );
 
 -- The first answer to a request, to be given again to whoever asks again with the same key. status NULL: the request
--- was begun and not answered yet. fingerprint: SHA-256 of method, path and body.
+-- was begun and not answered yet, and customers are those whom its commands mean. fingerprint: SHA-256 of method, path
+-- and body.
 CREATE TABLE idempotency_key (
     client_id   uuid        NOT NULL,
     key         text        NOT NULL,
@@ -82,6 +82,7 @@ CREATE TABLE idempotency_key (
     status      smallint,
     headers     json,
     body        bytea,
+    customers   bigint[],
     created_at  timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (client_id, key)
 );
@@ -92,12 +93,13 @@ CREATE INDEX idempotency_key_by_age ON idempotency_key (created_at);
 -- the transaction, so that nobody else carries the same request out meanwhile; locked is false where somebody does.
 CREATE FUNCTION idempotency_claim(
     p_client uuid, p_key text,
-    OUT locked boolean, OUT fingerprint bytea, OUT status smallint, OUT headers json, OUT body bytea
+    OUT locked boolean, OUT fingerprint bytea, OUT customers bigint[], OUT status smallint, OUT headers json, OUT body bytea
 )
 LANGUAGE plpgsql AS $$
 BEGIN
     FOR turn IN 1 .. 2 LOOP  -- the second look comes after the lock: whoever held it may have answered since the first
-        SELECT k.fingerprint, k.status, k.headers, k.body INTO fingerprint, status, headers, body
+        SELECT k.fingerprint, k.customers, k.status, k.headers, k.body
+        INTO fingerprint, customers, status, headers, body
         FROM idempotency_key k WHERE k.client_id = p_client AND k.key = p_key;
         EXIT WHEN locked OR status IS NOT NULL;
         locked := pg_try_advisory_xact_lock(hashtextextended('key ' || p_client::text || p_key, 0));

@@ -244,7 +244,10 @@ BEGIN
                                       WHERE e.customer_id = old.customer_id AND e.refers_to = old.seq
                                         AND e.kind IN ('credit.low', 'credit.exhausted')), old.seq);
                 balance_after := old.balance_after;
-                available := old.balance_after - old.held_after + coalesce(old.creditlimit_after, 0);
+                available := old.balance_after - old.held_after + coalesce(old.creditlimit_after, 0) + (
+                    SELECT coalesce(sum(h.amount), 0) FROM hold h
+                    WHERE h.customer_id = old.customer_id AND h.seq <= old.seq AND h.expires_at <= old.recorded_at
+                      AND (h.closed_seq IS NULL OR h.closed_seq > old.seq));
                 status_after := old.status_after;
             ELSIF p_references[i] IS NOT NULL
                     AND hashtextextended(p_clients[i]::text || p_references[i], 0) = ANY (busy) THEN
@@ -443,6 +446,11 @@ LANGUAGE sql AS $$
     FROM ledger_append(
         p_clients, p_refs, p_command_ids, p_kinds, p_amounts, p_statuses, p_reasons, p_references, p_actors,
         p_request_ids, array_fill(NULL::bigint, ARRAY[cardinality(p_refs)]),
-        array_fill(NULL::bigint, ARRAY[cardinality(p_refs)]), array_fill(NULL::text, ARRAY[cardinality(p_refs)]),
+        array_fill(NULL::bigint, ARRAY[cardinality(p_refs)]), ARRAY(
+            -- it gave a new customer its limit in the customer's row alone
+            SELECT CASE WHEN p_kinds[n] = 'customer.created' THEN (
+                SELECT json_build_object('creditlimit', c.creditlimit)::text FROM customer c
+                WHERE c.id = (customer_resolve(p_clients[n], p_refs[n]))[1]) END
+            FROM generate_series(1, cardinality(p_refs)) n ORDER BY n),
         array_fill(NULL::text, ARRAY[cardinality(p_refs)]), p_wait, p_again)
 $$;

@@ -20,10 +20,10 @@ from service.api.once import HEADER, once
 from service.api.parsing import Blueprint, sentence_of
 from service.api.schemas import examples
 from service.api.schemas.bulk import COMMANDS, BulkAnswer, BulkRequest
-from service.api.write import ring, unit
-from service.errors import Invalid, MissingScope, Refusal, Unavailable
+from service.api.write import announce, unit
+from service.errors import Conflict, Invalid, MissingScope, OutcomeUnknown, Refusal, Unavailable
 from service.ledger.append import Outcome
-from service.ledger.bulk import Refused, append_all, append_slices
+from service.ledger.bulk import Refused, append_all, append_slices, resolve
 from service.ledger.command import Appended, Caller, Command, Why, add_credit, set_credit, set_status
 from service.ledger.idempotency import KeyedRequest, begin
 
@@ -59,9 +59,9 @@ def post_bulk(body: dict[str, Any]) -> Response:
     that is refused decides the answer. One Idempotency-Key stands for the whole request.
     """
     who = caller()
-    commands = [_command(who, fields) for fields in body["commands"]]
+    commands = _without_doubles([_command(who, fields) for fields in body["commands"]])
     outcomes = _all_or_nothing(commands) if body["atomic"] else _each(commands)
-    ring(outcome for outcome in outcomes if isinstance(outcome, Appended))
+    announce(outcome for outcome in outcomes if isinstance(outcome, Appended))
     data = [_dump(outcome) for outcome in outcomes]
     succeeded = sum(isinstance(outcome, Appended) for outcome in outcomes)
     return answer({"data": data, "succeeded": succeeded, "failed": len(data) - succeeded})
@@ -69,7 +69,8 @@ def post_bulk(body: dict[str, Any]) -> Response:
 
 def _command(who: Caller, fields: Any) -> Command | Refusal:
     """The command that one element of the list means, or why it can't be one."""
-    schema = COMMANDS.get(fields.get("type") if isinstance(fields, dict) else None)  # type: ignore[arg-type]
+    kind = fields.get("type") if isinstance(fields, dict) else None
+    schema = COMMANDS.get(kind) if isinstance(kind, str) else None
     if schema is None:
         return Invalid(f"type: must be one of {', '.join(COMMANDS)}")
     try:
@@ -85,6 +86,18 @@ def _command(who: Caller, fields: Any) -> Command | Refusal:
     return make(who, body["customer"], body["credit"], why)
 
 
+def _without_doubles(commands: list[Command | Refusal]) -> list[Command | Refusal]:
+    """A reference that is given twice is its first command's, whichever of the two would be carried out first."""
+    seen: set[str] = set()
+    kept: list[Command | Refusal] = []
+    for command in commands:
+        reference = command.why.reference if isinstance(command, Command) else None
+        kept.append(Conflict(f"reference '{reference}' is given more than once") if reference in seen else command)
+        if reference is not None:
+            seen.add(reference)
+    return kept
+
+
 def _all_or_nothing(commands: list[Command | Refusal]) -> list[Outcome]:
     for number, command in enumerate(commands):
         if isinstance(command, Refusal):
@@ -96,16 +109,34 @@ def _all_or_nothing(commands: list[Command | Refusal]) -> list[Outcome]:
 def _each(commands: list[Command | Refusal]) -> list[Outcome]:
     good = {number: command for number, command in enumerate(commands) if isinstance(command, Command)}
     keyed: KeyedRequest | None = g.get("keyed")
-    if keyed is not None:
+    if keyed is None:
+        customers = resolve(services().engine, list(good.values()))
+    else:
         good = {number: replace(command, id=keyed.command_id(number)) for number, command in good.items()}
-        begin(services().engine, keyed)
-    again = keyed is not None and g.begun_before
-    done = append_slices(services().engine, holder().client_id, list(good.values()), again=again)
-    unavailable = [outcome for outcome in done if isinstance(outcome, Unavailable)]
-    if unavailable and (keyed is not None or len(unavailable) == len(commands)):
-        raise unavailable[0]  # with a key the answer would be kept, and the rest never be carried out
+        customers = _noted(keyed, list(good.values()))
+    done = append_slices(services().engine, list(good.values()), customers, again=keyed is not None)
+    _raise_unavailable(done, all_or_none=len(done) == len(commands), keyed=keyed is not None)
     by_number: dict[int, Outcome] = dict(zip(good, done, strict=True))
     return [by_number[number] if number in by_number else _refusal(command) for number, command in enumerate(commands)]
+
+
+def _noted(keyed: KeyedRequest, commands: list[Command]) -> list[int]:
+    """Whom the commands of a keyed request mean: what was noted when it was begun, be it before this sending."""
+    customers: list[int] | None = g.customers
+    if customers is None:
+        customers = resolve(services().engine, commands)
+        begin(services().engine, keyed, customers)
+    return customers
+
+
+def _raise_unavailable(done: list[Outcome], *, all_or_none: bool, keyed: bool) -> None:
+    """With a key an answer is kept, so there is none before every slice is through. Without one, each command has its
+    own outcome, unless there is no other."""
+    unavailable = [outcome for outcome in done if isinstance(outcome, Unavailable)]
+    if unavailable and (keyed or (all_or_none and len(unavailable) == len(done))):
+        announce(outcome for outcome in done if isinstance(outcome, Appended))
+        unknown = [outcome for outcome in unavailable if isinstance(outcome, OutcomeUnknown)]
+        raise (unknown or unavailable)[0]
 
 
 def _refusal(command: Command | Refusal) -> Refusal:

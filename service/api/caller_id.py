@@ -14,7 +14,7 @@ from service.api.once import once
 from service.api.parsing import Blueprint
 from service.api.schemas import examples
 from service.api.schemas.customer import CallerIdAnswer, CallerIdMove, NewCallerId
-from service.api.write import CHANGE_HEADERS, ring, unit, why, with_place
+from service.api.write import CHANGE_HEADERS, announce, unit, why, with_place
 from service.customers.caller_ids import give_caller_id, move_caller_id
 
 blueprint = Blueprint("Caller id", __name__, url_prefix="/v1/callerid", description="Caller ids")
@@ -32,7 +32,7 @@ def post_caller_id(body: dict[str, Any]) -> Response:
     """
     with unit() as tx:
         done = give_caller_id(tx, caller(), body["user_id"], body["cid"], why(body))
-    ring([done])
+    announce([done])
     return with_place(_answer(body["cid"], body["user_id"]), done)
 
 
@@ -48,7 +48,7 @@ def put_caller_id(body: dict[str, Any], cid: str) -> Response:
     """
     with unit() as tx:
         done = move_caller_id(tx, caller(), cid, body["user_id"], why(body))
-    ring(done)
+    announce(done)
     response = _answer(cid, body["user_id"])
     return with_place(response, done[-1]) if done else response
 

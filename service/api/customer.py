@@ -20,7 +20,7 @@ from service.api.schemas.customer import (
     NewCustomerAnswer,
     NewCustomerRequest,
 )
-from service.api.write import CHANGE_HEADERS, ring, unit, why, with_place
+from service.api.write import CHANGE_HEADERS, announce, unit, why, with_place
 from service.customers.create import NewCustomer, create_customer, new_alias
 from service.customers.read import CustomerFilter, CustomerView, find_customer, list_customers
 
@@ -64,7 +64,7 @@ def post_customer(body: dict[str, Any]) -> Response:
     new = _new_customer(body)
     with unit() as tx:
         created = create_customer(tx, caller(), new, why(body))
-    ring([created])
+    announce([created])
     response = answer(
         {
             "message": "successfully",

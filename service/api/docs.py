@@ -146,6 +146,7 @@ def make_api(app: Flask) -> Api:
         (fields.QueryCredit, "number"),
         (fields.Whole, "integer"),
         (fields.PlainText, "string"),
+        (fields.CallerIdText, "string"),
         (fields.StatusName, "string"),
         (fields.StatusFilter, "string"),
         (fields.Moment, "string"),

@@ -54,8 +54,10 @@ def error_response(status: int, sentence: str) -> Response:
 
 
 def refusal_response(refusal: errors.Refusal) -> Response:
-    """A refusal in the one shape, with the headers that go with it."""
+    """A refusal in the one shape, with the headers that go with it; a bulk's are its command's."""
     response = error_response(status_of(refusal), refusal.sentence)
+    if isinstance(refusal, Refused):
+        refusal = refusal.refusal
     if isinstance(refusal, errors.Unauthorized):
         response.headers["WWW-Authenticate"] = 'Bearer realm="pbx"'
     if isinstance(refusal, errors.Unavailable | errors.TooManyRequests):

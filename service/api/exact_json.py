@@ -16,11 +16,19 @@ def loads(data: bytes | str) -> Any:
     """Parse JSON. Raises ValueError for what is not JSON: NaN and Infinity, broken UTF-8, nesting without end."""
     text = data if isinstance(data, str) else data.decode()
     try:
-        return _DECODER.decode(text)
+        value = _DECODER.decode(text)
+        if "\\u" in text:
+            _refuse_halves(value)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     except ArithmeticError:
         raise ValueError("a number beyond all bounds") from None
+    return value
+
+
+def _refuse_halves(value: Any) -> None:
+    """Half a character can be spelled in JSON, but neither be stored nor be said again. Raises UnicodeEncodeError."""
+    json.dumps(value, ensure_ascii=False, default=str).encode()
 
 
 def dumps(value: Any) -> bytes:

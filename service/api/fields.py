@@ -10,6 +10,7 @@ from typing import Any
 from marshmallow import ValidationError, fields
 
 from service.api.context import services
+from service.api.reference import UNFIT_FOR_PATHS
 from service.calls.period import read_moment
 from service.ledger.event import BIGGEST, STATUS_BY_NAME, Status
 
@@ -110,6 +111,8 @@ class CustomerId(fields.Field[int]):
 class TrueOrFalse(fields.Field[bool]):
     """JSON's own yes and no, and nothing that only looks like one of them."""
 
+    default_error_messages = {"null": "must be true or false"}  # noqa: RUF012
+
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> bool:
         if not isinstance(value, bool):
             raise ValidationError("must be true or false")
@@ -166,6 +169,16 @@ class Digits(fields.Field[str]):
         if not isinstance(value, str) or not re.fullmatch(rf"[0-9]{{{self.length}}}", value):
             raise ValidationError(f"must be {self.length} digits")
         return value
+
+
+class CallerIdText(PlainText):
+    """A caller id: any text that can stand in a path afterwards."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, *args, **kwargs)
+        if UNFIT_FOR_PATHS.search(text) or "/" in text:
+            raise ValidationError("must not hold control characters or a slash")
+        return text
 
 
 class StatusName(fields.Field[Status]):

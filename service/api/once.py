@@ -18,16 +18,14 @@ from typing import Any, TypeVar
 
 from flask import Response, g, request
 
-from service.api import exact_json
 from service.api.context import holder, services
 from service.api.errors import refusal_response, status_of
 from service.api.guard import ONCE, note
 from service.api.parsing import read_body
+from service.api.write import announce
 from service.db.transaction import transaction
-from service.doorbell import APPLY, Bell
 from service.errors import InFlight, Invalid, OutcomeUnknown, Refusal, Unavailable
 from service.ledger.idempotency import FirstAnswer, KeyedRequest, claim, remember
-from service.money import as_json
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -81,19 +79,18 @@ class _Attempts:
                 time.sleep(ASK_AGAIN_PAUSE)
 
     def _attempt(self) -> Response:
-        g.shards = set()
+        g.done = []
         try:
             with transaction(services().engine) as g.transaction:
                 claimed = claim(g.transaction, self._keyed)
                 if claimed.answer is not None:
                     return _replay(claimed.answer)
-                g.begun_before = claimed.begun
+                g.customers = claimed.customers
                 response = _response(self._view)
                 remember(g.transaction, self._keyed, _kept(response))
         finally:
             g.transaction = None
-        for shard in g.shards:
-            services().bell.ring(Bell(APPLY, shard))
+        announce(g.done)
         return response
 
 
@@ -116,15 +113,22 @@ def _replay(first: FirstAnswer) -> Response:
 
 
 def _fingerprint() -> bytes:
-    """What makes two requests the same: method, path, and the body as JSON, whatever the order of its keys."""
+    """What makes two requests the same: method, path, and the body as JSON, whatever the order of its keys, whatever
+    the spelling of its numbers."""
     body = read_body(request)
     try:
-        canonical = json.dumps(exact_json.loads(body), sort_keys=True, default=_number).encode()
-    except ValueError:
+        value = json.loads(body, parse_float=Decimal, parse_int=Decimal)
+        canonical = json.dumps(value, sort_keys=True, default=_number).encode()
+    except (ValueError, ArithmeticError, RecursionError):
         canonical = body  # is refused anyway
     return hashlib.sha256(b"\n".join([request.method.encode(), request.path.encode(), canonical])).digest()
 
 
 def _number(value: Decimal) -> dict[str, str]:
-    """A number with a point, in a shape that no text has: 1.5 is not "1.5"."""
-    return {"number": as_json(value)}
+    """A number in a shape that no text has (1.5 is not "1.5"), and not multiplied out: it may be 1e999999."""
+    sign, digits, exponent = value.as_tuple()
+    text = "".join(map(str, digits)).lstrip("0")
+    zeros = len(text) - len(text.rstrip("0"))
+    if not text or not isinstance(exponent, int):
+        return {"number": "0"}
+    return {"number": f"{'-' * sign}{text.rstrip('0')}e{exponent + zeros}"}

@@ -15,6 +15,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 NO_SEQ = -1  # where no stream ever is: what matches nothing
 _ONE_TAG = re.compile(r'(W/)?"([^"]*)"')
+_SEQ = re.compile(r"[1-9][0-9]{0,17}")
 
 
 def honours_if_match(view: View) -> View:
@@ -33,4 +34,4 @@ def expected_seq() -> int | None:
     if match is None:
         raise Invalid('If-Match: must be one ETag, such as "42"')
     weak, tag = match.groups()
-    return int(tag) if not weak and tag.isascii() and tag.isdecimal() and len(tag) < 19 else NO_SEQ  # noqa: PLR2004
+    return int(tag) if not weak and _SEQ.fullmatch(tag) else NO_SEQ

@@ -7,7 +7,7 @@ import re
 from werkzeug.routing import BaseConverter, ValidationError
 
 LONGEST = 120  # the longest caller id and its prefix, with room
-_UNFIT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff\ufffd]")  # what no stored name can hold, and Postgres not take
+UNFIT_FOR_PATHS = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff\ufffd]")  # what no name may hold
 
 
 class ReferenceConverter(BaseConverter):
@@ -17,7 +17,7 @@ class ReferenceConverter(BaseConverter):
 
     def to_python(self, value: str) -> str:
         """The text as it is."""
-        if len(value) > LONGEST or _UNFIT.search(value):
+        if len(value) > LONGEST or UNFIT_FOR_PATHS.search(value):
             raise ValidationError
         return value
 

@@ -36,8 +36,7 @@ def change(command: Command) -> Appended:
     """Carry out one command. Raises its Refusal, Unavailable among them."""
     tx = g.get("transaction")
     done = services().ledger.append(command) if tx is None else appended(append_within(tx, [command])[0])
-    APPENDS.labels(command.kind.value).inc()
-    ring([done])
+    announce([done])
     return done
 
 
@@ -56,14 +55,17 @@ def unit() -> Iterator[Connection]:
             yield tx
 
 
-def ring(done: Iterable[Appended]) -> None:
-    """Ring for the shards of these events: now, or after the commit of the request's transaction."""
-    shards = {shard_of(one.customer_id) for one in done}
-    if g.get("transaction") is None:
-        for shard in shards:
-            services().bell.ring(Bell(APPLY, shard))
-    else:
-        g.setdefault("shards", set()).update(shards)
+def announce(done: Iterable[Appended]) -> None:
+    """Count these events and ring for their shards: now, or after the commit of the request's transaction."""
+    if g.get("transaction") is not None:
+        g.done.extend(done)
+        return
+    shards = set()
+    for one in done:
+        APPENDS.labels(one.kind.value).inc()
+        shards.add(shard_of(one.customer_id))
+    for shard in shards:
+        services().bell.ring(Bell(APPLY, shard))
 
 
 def why(body: dict[str, Any]) -> Why:

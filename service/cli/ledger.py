@@ -91,8 +91,8 @@ def rebuild_projection(client: str | None, customer: int | None) -> None:
         for shard in range(SHARDS):
             services().doorbell.ring(Bell(APPLY, shard))
     click.echo(
-        f"{done.customers} customers: {done.corrected} corrected, {done.logged} change log rows and "
-        f"{done.queued} outbox rows added."
+        f"{done.customers} customers: {done.corrected} corrected, {done.logged} change log rows, "
+        f"{done.queued} outbox rows and {done.booked} references added."
     )
 
 

@@ -36,7 +36,7 @@ def expire_customers(engine: Engine) -> list[Appended]:
 _DUE = text("""
     SELECT c.client_id, c.id, s.last_seq
     FROM customer c JOIN stream s ON s.customer_id = c.id
-    WHERE c.status = 1 AND c.expires_at <= now()
+    WHERE c.status = 1 AND (c.status_at IS NULL OR c.status_at < c.expires_at) AND c.expires_at <= now()
       AND s.status = 1 AND s.last_seq > 0 AND (s.status_at IS NULL OR s.status_at < c.expires_at)
     ORDER BY c.expires_at LIMIT :limit
 """)

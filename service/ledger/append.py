@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from decimal import Decimal
 from typing import Any
 
 import psycopg
@@ -109,7 +110,16 @@ def _row(command: Command) -> tuple[Any, ...]:
     )
 
 
-def _outcome(command: Command, outcome: str, customer: int, seq: int, *state: Any) -> Outcome:
+def _outcome(
+    command: Command,
+    outcome: str,
+    customer: int,
+    seq: int,
+    last_seq: int,
+    balance: Decimal,
+    available: Decimal,
+    status: int,
+) -> Outcome:
     if outcome == "appended":
-        return Appended(customer, seq, *state)
+        return Appended(customer, seq, last_seq, balance, available, status, command.kind)
     return refusal(outcome, command, customer, seq)

@@ -59,7 +59,7 @@ def balance_now(engine: Engine, client_id: uuid.UUID, ref: str) -> BalanceNow:
 
 
 def balance_at(engine: Engine, client_id: uuid.UUID, ref: str, moment: datetime) -> Balance:
-    """What a customer had at a moment, by its events alone: the answer for a moment that is over never changes.
+    """What a customer had at a moment, by its events alone: what was under way just then may come in yet.
 
     Events from before limits were recorded know none; for them it is the limit that the customer has now. Raises
     CustomerNotFound, AmbiguousReference, NotThereYet.

@@ -7,7 +7,6 @@ nothing.
 
 from __future__ import annotations
 
-import uuid
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,6 +19,8 @@ from service.ledger.append import Outcome, append, append_within
 from service.ledger.command import Appended, Command
 from service.ledger.drain import shard_of
 
+UNKNOWN, SEVERAL = 0, -1  # what is no customer's id
+
 
 class Refused(Refusal):
     """One command of an all-or-nothing bulk was refused: `number` says which, from 0, and `refusal` why."""
@@ -30,24 +31,35 @@ class Refused(Refusal):
         self.refusal = refusal
 
 
+def resolve(engine: Engine, commands: Sequence[Command]) -> list[int]:
+    """The customers that one client's commands mean: an id each, or UNKNOWN, or SEVERAL."""
+    if not commands:
+        return []
+    distinct = list(dict.fromkeys(command.ref for command in commands))
+    parameters = {"client": commands[0].caller.client_id, "refs": distinct}
+    with reading(engine) as connection:
+        means = dict(zip(distinct, connection.scalars(_RESOLVE, parameters), strict=True))
+    return [_one_of(means[command.ref]) for command in commands]
+
+
 def append_slices(
-    engine: Engine, client_id: uuid.UUID, commands: Sequence[Command], *, again: bool = False
+    engine: Engine, commands: Sequence[Command], customers: Sequence[int], *, again: bool = False
 ) -> list[Outcome]:
-    """Carry out a client's commands, each shard's in a transaction of its own; an outcome for each, in order.
+    """Carry out commands of the customers that `resolve` found, each shard's in a transaction of its own; an outcome
+    for each, in order.
 
     With `again`, those that were carried out before are found by their ids. A slice that the database could not take
     now has Unavailable for outcomes.
     """
-    found = _resolve(engine, client_id, [command.ref for command in commands])
     outcomes: dict[int, Outcome] = {}
     slices: dict[int, list[int]] = defaultdict(list)
-    for number, customers in enumerate(found):
-        if len(customers) == 1:
-            slices[shard_of(customers[0])].append(number)
+    for number, (command, customer) in enumerate(zip(commands, customers, strict=True)):
+        if customer in {UNKNOWN, SEVERAL}:
+            outcomes[number] = AmbiguousReference(command.ref) if customer == SEVERAL else CustomerNotFound()
         else:
-            outcomes[number] = AmbiguousReference(commands[number].ref) if customers else CustomerNotFound()
+            slices[shard_of(customer)].append(number)
     for _, numbers in sorted(slices.items()):
-        there = [replace(commands[number], ref=f"id:{found[number][0]}") for number in numbers]
+        there = [replace(commands[number], ref=f"id:{customers[number]}") for number in numbers]
         try:
             done = append(engine, there, again=again)
         except Unavailable as unavailable:
@@ -66,12 +78,10 @@ def append_all(tx: Connection, commands: Sequence[Command]) -> list[Appended]:
     return done
 
 
-def _resolve(engine: Engine, client_id: uuid.UUID, refs: Sequence[str]) -> list[list[int]]:
-    """The customers that each reference means; one that is named often is looked up once."""
-    distinct = list(dict.fromkeys(refs))
-    with reading(engine) as connection:
-        means = dict(zip(distinct, connection.scalars(_RESOLVE, {"client": client_id, "refs": distinct}), strict=True))
-    return [means[ref] for ref in refs]
+def _one_of(customers: list[int]) -> int:
+    if len(customers) == 1:
+        return customers[0]
+    return SEVERAL if customers else UNKNOWN
 
 
 _RESOLVE = text("""

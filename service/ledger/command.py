@@ -83,6 +83,7 @@ class Appended:
     balance: Decimal
     available: Decimal
     status: int
+    kind: Kind
 
     @property
     def event_id(self) -> str:

@@ -175,6 +175,9 @@ def _project(tx: Connection, applied: Sequence[Applied]) -> None:
     )
     for event in (a.event for a in applied if a.event.kind == Kind.LIMIT_SET):
         tx.execute(_PROJECT_LIMIT, {"id": event.customer_id, "seq": event.seq})
+    set_at = {a.event.customer_id: a.event.recorded_at for a in applied if a.event.kind == Kind.STATUS_SET}
+    if set_at:
+        tx.execute(_PROJECT_STATUS_AT, {"ids": list(set_at), "moments": list(set_at.values())})
 
 
 def _log_changes(tx: Connection, applied: Sequence[Applied]) -> None:
@@ -236,6 +239,11 @@ _PROJECT = text("""
     UPDATE customer SET credit = new.credit, held = new.held, status = new.status, applied_seq = new.seq
     FROM unnest(CAST(:ids AS bigint[]), CAST(:credits AS numeric[]), CAST(:helds AS numeric[]),
                 CAST(:statuses AS smallint[]), CAST(:seqs AS bigint[])) AS new (id, credit, held, status, seq)
+    WHERE customer.id = new.id
+""")
+_PROJECT_STATUS_AT = text("""
+    UPDATE customer SET status_at = new.moment
+    FROM unnest(CAST(:ids AS bigint[]), CAST(:moments AS timestamptz[])) AS new (id, moment)
     WHERE customer.id = new.id
 """)
 _PROJECT_LIMIT = text("""

@@ -157,6 +157,10 @@ _EVENTS = f"""
                 WHEN 'credit.reversed' THEN (
                     SELECT concat_ws('|', o.kind, o.delta)
                     FROM ledger_event o WHERE o.customer_id = e.customer_id AND o.seq = e.refers_to)
+            END,
+            CASE WHEN e.reference IS NOT NULL THEN (
+                SELECT r.customer_id || '|' || r.seq
+                FROM ledger_reference r WHERE r.client_id = e.client_id AND r.reference = e.reference)
             END
         FROM SOURCE ORDER BY e.customer_id, e.seq
     ) TO STDOUT {COPY_OPTIONS}

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, text
@@ -46,10 +47,13 @@ class FirstAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A key that this transaction holds, or the answer that was given with it. `begun`: somebody was cut short."""
+    """A key that this transaction holds, or the answer that was given with it.
+
+    `customers`: somebody had begun and was cut short; whom the commands of that request mean.
+    """
 
     answer: FirstAnswer | None
-    begun: bool
+    customers: list[int] | None = None
 
 
 def claim(tx: Connection, request: KeyedRequest) -> Claim:
@@ -58,16 +62,17 @@ def claim(tx: Connection, request: KeyedRequest) -> Claim:
     if row.fingerprint is not None and row.fingerprint != request.fingerprint:
         raise KeyReused
     if row.status is not None:
-        return Claim(FirstAnswer(row.status, row.headers, row.body), begun=True)
+        return Claim(FirstAnswer(row.status, row.headers, row.body))
     if not row.locked:
         raise InFlight
-    return Claim(None, begun=row.fingerprint is not None)
+    return Claim(None, row.customers)
 
 
-def begin(engine: Engine, request: KeyedRequest) -> None:
-    """Note, for good, that a request of several transactions has begun. To be called by who holds the claim."""
+def begin(engine: Engine, request: KeyedRequest, customers: Sequence[int]) -> None:
+    """Note, for good, that a request of several transactions has begun, and whom its commands mean: a caller id may be
+    another's when it is taken up again. To be called by who holds the claim."""
     with single_statement(engine) as connection:
-        connection.execute(_BEGIN, _identity(request))
+        connection.execute(_BEGIN, {**_identity(request), "customers": list(customers)})
 
 
 def remember(tx: Connection, request: KeyedRequest, answer: FirstAnswer) -> None:
@@ -90,16 +95,17 @@ def _identity(request: KeyedRequest) -> dict[str, object]:
     return {"client": request.client_id, "key": request.key, "fingerprint": request.fingerprint}
 
 
-_CLAIM = text("SELECT locked, fingerprint, status, headers, body FROM idempotency_claim(:client, :key)")
+_CLAIM = text("SELECT locked, fingerprint, customers, status, headers, body FROM idempotency_claim(:client, :key)")
 _BEGIN = text("""
-    INSERT INTO idempotency_key (client_id, key, fingerprint) VALUES (:client, :key, :fingerprint)
+    INSERT INTO idempotency_key (client_id, key, fingerprint, customers)
+    VALUES (:client, :key, :fingerprint, CAST(:customers AS bigint[]))
     ON CONFLICT DO NOTHING
 """)
 _REMEMBER = text("""
     INSERT INTO idempotency_key (client_id, key, fingerprint, status, headers, body)
     VALUES (:client, :key, :fingerprint, :status, CAST(:headers AS json), :body)
     ON CONFLICT (client_id, key) DO UPDATE
-    SET status = EXCLUDED.status, headers = EXCLUDED.headers, body = EXCLUDED.body
+    SET status = EXCLUDED.status, headers = EXCLUDED.headers, body = EXCLUDED.body, customers = NULL
 """)
 _FORGET = text("""
     DELETE FROM idempotency_key WHERE (client_id, key) IN (

@@ -26,12 +26,13 @@ EVERYTHING = Selection()
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """What was put right: customers whose row was wrong, change log rows and outbox rows that were missing."""
+    """What was put right: customers whose row was wrong; missing rows of change log, outbox and references."""
 
     customers: int = 0
     corrected: int = 0
     logged: int = 0
     queued: int = 0
+    booked: int = 0
 
     def __add__(self, other: Rebuilt) -> Rebuilt:
         return Rebuilt(
@@ -39,6 +40,7 @@ class Rebuilt:
             self.corrected + other.corrected,
             self.logged + other.logged,
             self.queued + other.queued,
+            self.booked + other.booked,
         )
 
 
@@ -99,9 +101,10 @@ def _rebuild(tx: Connection, ids: Sequence[int]) -> Rebuilt:
     logged = tx.execute(_LOG, parameters).rowcount
     tx.execute(_TIDY, parameters)
     queued = tx.execute(_QUEUE, parameters).rowcount
+    booked = tx.execute(_BOOK, {"ids": list(applied)}).rowcount
     if corrected:
         tx.execute(_UNPARK, {"ids": corrected})
-    return Rebuilt(corrected=len(corrected), logged=logged, queued=queued)
+    return Rebuilt(corrected=len(corrected), logged=logged, queued=queued, booked=booked)
 
 
 _COUNT = text("""
@@ -179,6 +182,12 @@ _QUEUE = text("""
     JOIN customer c ON c.id = due.id
     JOIN ledger_event e ON e.customer_id = due.id AND e.seq > due.applied
     ON CONFLICT (customer_id, seq) DO NOTHING
+""")
+_BOOK = text("""
+    INSERT INTO ledger_reference (client_id, reference, customer_id, seq)
+    SELECT client_id, reference, customer_id, seq FROM ledger_event
+    WHERE customer_id = ANY (CAST(:ids AS bigint[])) AND reference IS NOT NULL
+    ON CONFLICT DO NOTHING
 """)
 # A customer may have been parked because its row was wrong: the workers may try again now.
 _UNPARK = text("""

@@ -21,10 +21,11 @@ Event = list[bytes]
 """The fields of the newest format, in its order, as text, NOTHING for NULL; then what HASH and those after it name."""
 
 FORMAT, CUSTOMER, SEQ, CLIENT, _, KIND, AMOUNT, DELTA, BALANCE, HELD, LIMIT, STATUS, REFERS, DETAIL = range(14)
-KEY, RECORDED = 16, 19
+REFERENCE, KEY, RECORDED = 15, 16, 19
 HASH, POSITION = 20, 21
 BESIDE = 22  # for a hold its row in the table, for a reversal what it reverses
-FRAMED = 23  # the fields as the hash covers them
+BOOKED = 23  # for an event with a reference, the place that the table has for it
+FRAMED = 24  # the fields as the hash covers them
 
 ZERO = b"0.00000"
 _PLACES = {name: place for place, name in enumerate(COLUMNS)}
@@ -109,6 +110,10 @@ class Replay:
         self.recorded_at = recorded_at
         if event[POSITION] != self.position:
             self._move_position(event)
+        if event[REFERENCE] != NOTHING:
+            self.expect(
+                "the event that its reference stands for", b"%d|%d" % (self.customer_id, self.seq), event[BOOKED]
+            )
         self._fold(event)
 
     def _fold(self, event: Event) -> None:

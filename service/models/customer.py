@@ -21,7 +21,11 @@ class Customer(Base):
         UniqueConstraint("client_id", "useralias"),
         Index("customer_by_client", "client_id", "id"),
         Index("customer_parked", "id", postgresql_where=text("parked_at IS NOT NULL")),
-        Index("customer_expiring", "expires_at", postgresql_where=text("status = 1")),
+        Index(
+            "customer_expiring",
+            "expires_at",
+            postgresql_where=text("status = 1 AND (status_at IS NULL OR status_at < expires_at)"),
+        ),
     )
 
     id: Mapped[BigIntKey] = mapped_column(Identity(always=False))
@@ -45,6 +49,7 @@ class Customer(Base):
     type_paid: Mapped[Small] = mapped_column(server_default=text("0"))
     held: Mapped[Decimal] = mapped_column(server_default=text("0"))
     credit_notification: Mapped[Decimal | None]
+    status_at: Mapped[datetime | None]
     expires_at: Mapped[datetime | None] = mapped_column(FetchedValue())
 
 

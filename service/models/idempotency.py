@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Index, text
+from sqlalchemy import ARRAY, JSON, BigInteger, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.models.base import Base, Small, UuidKey
@@ -23,4 +23,5 @@ class IdempotencyKey(Base):
     status: Mapped[Small | None]
     headers: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     body: Mapped[bytes | None]
+    customers: Mapped[list[int] | None] = mapped_column(ARRAY(BigInteger))
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))

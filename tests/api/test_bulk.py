@@ -13,7 +13,7 @@ from service.access.scopes import Scope
 from service.db.transaction import transaction
 from service.ledger import bulk
 from tests.support.client import api_client
-from tests.support.ledger import apply_everything, assert_applied, assert_sound, events, rows
+from tests.support.ledger import apply_everything, assert_applied, assert_sound, events, rows, stream
 
 
 def post(api, commands, **more):
@@ -52,7 +52,7 @@ def test_each_command_has_its_outcome_in_order_and_a_bad_one_fails_no_neighbour(
         {"status": 404, "error": "customer not found"},
         {**done, "credit": Decimal("5.5"), "event_id": f"evt_{one}_3"},
         {**done, "credit": Decimal("6.5"), "event_id": f"evt_{one}_4"},
-        {"status": 409, "error": f"reference 'BULK-1' was used already, by evt_{one}_4"},
+        {"status": 409, "error": "reference 'BULK-1' is given more than once"},
         no_type,
         {"status": 400, "error": "credit: is required"},
         {"status": 400, "error": "status: must be one of active, expired, cancelled, suspended"},
@@ -95,6 +95,26 @@ def test_a_thousand_commands_over_all_shards_are_carried_out_each_customers_in_o
 def test_nonsense_is_refused_by_name(api, body, error):
     answer = api.post("/v1/ledger/bulk", body)
     assert (answer.status, answer.error) == (400, error)
+
+
+@pytest.mark.parametrize("kind", [[], {}, 1, None, ["set"]])
+def test_a_type_that_is_no_text_fails_no_neighbour(api, customer, kind):
+    answer = post(api, [add(customer, 1), {"type": kind, "customer": str(customer), "credit": 1}])
+    assert [outcome["status"] for outcome in answer.json["data"]] == [200, 400]
+
+
+def test_half_a_character_anywhere_is_refused_before_anything_is_done(api, engine, customer):
+    raw = b'{"commands": [{"type": "add", "customer": "%d", "credit": 1}, {"type": "add", "\\ud800": 1}]}' % customer
+    for headers in ({}, {"Idempotency-Key": "half"}):
+        answer = api.post("/v1/ledger/bulk", raw=raw, headers=headers)
+        assert (answer.status, answer.error) == (400, "body: not valid JSON")
+    assert len(events(engine, customer)) == 1
+
+
+def test_a_reference_is_the_first_commands_whichever_customer_comes_first(api, new_customer):
+    low, high = new_customer(), new_customer()
+    answer = post(api, [add(high, 1, reference="SAME"), add(low, 1, reference="SAME")])
+    assert [outcome["status"] for outcome in answer.json["data"]] == [200, 409]
 
 
 class TestAtomic:
@@ -161,6 +181,29 @@ class TestAKey:
         assert [len(events(engine, customer)) for customer in customers] == [4] * 16
         assert [outcome["credit"] for outcome in answer.json["data"]] == [1, 2, 3] * 16
         assert post(api, commands, headers=headers).body == answer.body
+
+
+def test_a_key_that_was_forgotten_still_does_nothing_twice(api, engine, new_customer):
+    customer = new_customer(credit=5)
+    headers, commands = {"Idempotency-Key": uuid.uuid4().hex}, [add(customer, 1), add(customer, -100)]
+    first = post(api, commands, headers=headers)
+    with transaction(engine) as tx:
+        tx.execute(text("DELETE FROM idempotency_key WHERE client_id = :id"), {"id": api.client_id})
+    assert post(api, commands, headers=headers).body == first.body
+    assert len(events(engine, customer)) == 2
+
+
+def test_taken_up_again_a_command_is_its_customers_though_the_caller_id_moved(api, engine, new_customer):
+    one, other, locked = new_customer(caller_ids=["m1"]), new_customer(), new_customer()
+    headers = {"Idempotency-Key": uuid.uuid4().hex}
+    commands = [add("m1", 10), add(locked, 10)]
+    with transaction(engine) as tx:
+        tx.execute(text("SELECT FROM stream WHERE customer_id = :id FOR UPDATE"), {"id": locked})
+        assert post(api, commands, headers=headers).status == 503
+    assert api.put("/v1/callerid/m1", {"user_id": other}).status == 200
+    answer = post(api, commands, headers=headers)
+    assert [outcome["id"] for outcome in answer.json["data"]] == [str(one), str(locked)]
+    assert [stream(engine, each).balance for each in (one, other, locked)] == [10, 0, 10]
 
 
 def test_without_the_scope_for_it_a_status_is_refused_and_its_neighbours_go_on(app, engine, client_id, customer):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from service.access.keys import create_client
 from tests.support.client import add_customer, api_client
-from tests.support.ledger import apply_everything, assert_applied, assert_sound, events
+from tests.support.ledger import apply_everything, assert_applied, assert_sound, events, projection
 
 CENTS = st.decimals(Decimal(-1000), Decimal(1000), places=5)
 
@@ -170,6 +170,15 @@ class TestLimits:
         assert answer.status == 400
         assert answer.error.startswith("credit_limit: ")
 
+    def test_what_is_not_named_stays_in_the_projection_as_well(self, api, engine, new_customer):
+        customer = new_customer(creditlimit=3, credit_notification=5)
+        api.put(f"/v1/customer/{customer}/limit", {"credit_limit": 4})
+        apply_everything(engine)
+        assert (projection(engine, customer).creditlimit, projection(engine, customer).credit_notification) == (4, 5)
+        api.put(f"/v1/customer/{customer}/limit", {"credit_notification": None})
+        apply_everything(engine)
+        assert (projection(engine, customer).creditlimit, projection(engine, customer).credit_notification) == (4, None)
+
 
 class TestReferences:
     def test_a_payment_is_taken_once_by_a_client_whichever_customer_it_is_for(self, api, foreign_api, new_customer):
@@ -209,7 +218,7 @@ class TestIfMatch:
         assert (stale.status, stale.headers["ETag"]) == (412, '"2"')
         assert api.put(path, {"credit": 6}, headers={"If-Match": "*"}).status == 200
 
-    @pytest.mark.parametrize("tag", ['W/"1"', '"one"', '"1.0"', '""', '"99999999999999999999"', '"٣"'])
+    @pytest.mark.parametrize("tag", ['W/"1"', '"one"', '"1.0"', '"01"', '""', '"99999999999999999999"', '"٣"'])
     def test_a_tag_that_was_never_ours_matches_nothing(self, api, customer, tag):
         answer = api.put(f"/v1/customer/{customer}/credit", {"credit": 5}, headers={"If-Match": tag})
         assert answer.status == 412

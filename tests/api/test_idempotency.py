@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
+import uuid
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
@@ -304,3 +306,21 @@ def test_as_many_keyed_bulks_as_there_are_connections_do_not_wait_for_each_other
         )
         assert [answer.status for answer in answers] == [200] * callers, [answer.body for answer in answers]
     assert small.get(f"/v1/customer/{customers[0]}").json["credit"] == len(rounds) * callers
+
+
+def test_one_number_in_two_spellings_is_one_request(api, customer):
+    path, headers = f"/v1/customer/{customer}/credit/add", {"Idempotency-Key": uuid.uuid4().hex}
+    for spelling in (b"100", b"100.0", b"1e2", b"1.000E2"):
+        assert api.put(path, raw=b'{"credit": %b}' % spelling, headers=headers).json["credit"] == 100
+    assert api.put(path, raw=b'{"credit": 1000}', headers=headers).status == 422
+    assert api.put(path, raw=b'{"credit": -100}', headers=headers).status == 422
+
+
+def test_a_number_of_fifty_million_digits_is_not_written_out(api, customer):
+    raw = b'{"credit": [%b]}' % b", ".join([b"1e50000000"] * 10)
+    tracemalloc.start()
+    answer = api.put(f"/v1/customer/{customer}/credit", raw=raw, headers={"Idempotency-Key": "amplified"})
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (answer.status, answer.error) == (400, "credit: must be a number")
+    assert peak < 10_000_000

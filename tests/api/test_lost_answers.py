@@ -64,6 +64,11 @@ def count(engine, client_id):
     return lambda: rows(engine, "SELECT count(*) FROM ledger_event WHERE client_id = :id", id=client_id)[0][0]
 
 
+def not_in_flight(answer):
+    """The answer, unless the session of the first sending, which nobody listens to any more, still has the key."""
+    return None if answer.status == 409 else answer
+
+
 @pytest.mark.parametrize("what", REQUESTS)
 @pytest.mark.parametrize("lost", [COMMIT, DOOR], ids=["the commit's", "the door's"])
 def test_with_a_key_a_lost_answer_is_asked_for_again(far_api, network, engine, customer, count, what, lost):
@@ -73,7 +78,7 @@ def test_with_a_key_a_lost_answer_is_asked_for_again(far_api, network, engine, c
     first = far_api.call(*request, headers=headers)
     assert network.swallowed == 1
     assert first.status in {200, 503}
-    again = far_api.call(*request, headers=headers)
+    again = until(lambda: not_in_flight(far_api.call(*request, headers=headers)))
     assert again.status == 200, again.body
     assert first.status == 503 or first.body == again.body
     assert count() == 2

@@ -94,6 +94,8 @@ def test_two_clients_may_use_one_name(api, foreign_api):
         ({"credit_limit": -1}, "credit_limit: must not be negative"),
         ({"credit": "5"}, "credit: must be a number"),
         ({"cid": ""}, "cid: must have at least 1 and at most 100 characters"),
+        ({"cid": "a/b"}, "cid: must not hold control characters or a slash"),
+        ({"cid": "a\nb"}, "cid: must not hold control characters or a slash"),
         ({"activated": "yes"}, "activated: must be t or f"),
         ({"enableexpire": 1}, "expirationdate: is required when enableexpire is 1"),
         ({"enableexpire": 2}, "expiredays: must be at least 1 when enableexpire is 2 or 3"),

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from service import clock
+from service.customers import expiry
 from service.customers.expiry import expire_customers
 from service.db.transaction import transaction
 from service.ledger.event import Status
@@ -105,10 +106,39 @@ def test_whoever_changes_at_the_same_moment_is_left_to_the_next_turn(engine, new
     assert expire(engine, customer) == [f"evt_{customer}_2"]
 
 
+def test_who_changes_between_the_look_and_the_event_is_left_alone(api, engine, new_customer, monkeypatch):
+    customer = new_customer(**OVER[0])
+    append = expiry.append
+
+    def overtaken(*args, **kwargs):
+        api.put(f"/v1/customer/{customer}/status", {"status": "cancelled"})
+        return append(*args, **kwargs)
+
+    monkeypatch.setattr(expiry, "append", overtaken)
+    assert expire(engine, customer) == []
+    assert api.get(f"/v1/customer/{customer}").json["status"] == Status.CANCELLED
+
+
+def test_who_is_beyond_it_is_not_looked_at_again(api, engine, new_customer):
+    customer = new_customer(**OVER[0])
+    expire(engine, customer)
+    api.put(f"/v1/customer/{customer}/status", {"status": "active"})
+    apply_everything(engine)
+    condition = "status = 1 AND (status_at IS NULL OR status_at < expires_at)"  # of the index
+    assert not rows(engine, f"SELECT FROM customer WHERE id = :id AND {condition}", id=customer)
+
+
+@pytest.mark.parametrize("days", [36_501, 2_147_483_647])
+def test_more_days_than_the_calendar_has_are_as_good_as_never(api, engine, new_customer, days):
+    customer = new_customer(enableexpire=3, expiredays=days, creationdate=clock.now() - 4 * DAY)
+    assert expire(engine, customer) == []
+    assert api.get(f"/v1/customer/{customer}").json["status"] == 1
+
+
 def test_the_clock_finds_them_by_an_index(engine):
     with transaction(engine) as tx:
         tx.execute(text("SET LOCAL enable_seqscan = off"))
-        plan = tx.scalars(text("EXPLAIN SELECT id FROM customer WHERE status = 1 AND expires_at <= now()")).all()
+        plan = tx.scalars(text("EXPLAIN " + expiry._DUE.text), {"limit": 500}).all()
     assert any("customer_expiring" in line for line in plan), plan
 
 

@@ -23,7 +23,7 @@ from service.ledger import append as append_module
 from service.ledger import group_commit
 from service.ledger.append import _through_the_door, append, append_one
 from service.ledger.command import Appended, Caller, Why, set_credit, set_status
-from service.ledger.event import Status
+from service.ledger.event import Kind, Status
 from service.ledger.group_commit import GroupCommit
 from tests.support.ledger import assert_sound, events, rows, stream
 from tests.support.processes import free_port, until
@@ -79,7 +79,7 @@ def test_a_bad_command_does_not_fail_its_neighbours(engine, caller, customer):
     assert isinstance(outcomes[0], CustomerNotFound)
     assert isinstance(outcomes[1], Appended)
     assert isinstance(outcomes[2], Invalid)
-    assert outcomes[3] == Appended(customer, 3, 3, Decimal(1), Decimal(1), Status.EXPIRED)
+    assert outcomes[3] == Appended(customer, 3, 3, Decimal(1), Decimal(1), Status.EXPIRED, Kind.STATUS_SET)
 
 
 def test_many_commands_for_many_customers_come_back_in_their_order(engine, caller, new_customer):

@@ -231,7 +231,7 @@ class TestTheCommand:
         tamper(own_engine, "DELETE FROM change_log WHERE seq = 2")
         done = run_flask(own_database, "ledger", "rebuild")
         assert done.returncode == 0, done.stderr
-        assert done.stdout == "4 customers: 1 corrected, 4 change log rows and 0 outbox rows added.\n"
+        assert done.stdout == "4 customers: 1 corrected, 4 change log rows, 0 outbox rows and 0 references added.\n"
         verify(own_engine)
 
     @pytest.mark.parametrize(

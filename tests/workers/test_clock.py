@@ -14,6 +14,15 @@ from tests.support.ledger import assert_applied, assert_sound, events, projectio
 from tests.support.processes import until
 
 
+def test_it_does_everything_that_needs_doing_again_and_again():
+    from workers import clock as process
+
+    assert {task.do for task in process.all_tasks()} == {
+        process.ring_for_events, process.ring_for_deliveries, process.expire, process.seal, process.make_partitions,
+        process.forget_keys,
+    }  # fmt: skip
+
+
 def test_a_hold_and_a_customer_end_when_their_time_is_over_and_not_before(processes, own_engine):
     client = create_client(own_engine, "clock")
     caller = Caller(client, "test")

@@ -9,6 +9,7 @@ from marshmallow import Schema, ValidationError, fields, validates_schema
 
 from service.api.fields import (
     Amount,
+    CallerIdText,
     Credit,
     CustomerId,
     Digits,
@@ -86,7 +87,7 @@ class NewCustomerRequest(Explained):
 
     username = Digits(10, required=True, metadata={"description": "Ten digits (10 chữ số).", "example": "0906237580"})
     type_paid = WholeNumber(0, 1, load_default=0, metadata={"description": "0 prepaid, 1 postpaid."})
-    cid = PlainText(
+    cid = CallerIdText(
         CID_LENGTH, shortest=1, load_default=None, allow_none=True, metadata={"description": "A caller id.", **CID}
     )
     credit = Credit(load_default=Decimal(0), metadata={"description": "The opening credit.", "example": 100})
@@ -146,7 +147,7 @@ class NewCallerId(Explained):
     """A caller id to be."""
 
     user_id = CustomerId(required=True, metadata={"description": "The customer's id.", "example": "1"})
-    cid = PlainText(CID_LENGTH, shortest=1, required=True, metadata={"description": "The caller id.", **CID})
+    cid = CallerIdText(CID_LENGTH, shortest=1, required=True, metadata={"description": "The caller id.", **CID})
 
 
 class CallerIdMove(Explained):
