@@ -25,7 +25,7 @@ from service.webhooks.owe import owe
 from tests.support.client import Answer, ApiClient, api_client
 from tests.support.ledger import apply_everything, assert_applied, assert_sound
 from tests.support.life_draws import BIGGEST, BULK, CID, MANNER, MAYBE, NAMED, NUMBERED, POSITIVE, SIGNED, WHO
-from tests.support.life_model import NAMES, Account, Book, Done, Refused, Why, spelled
+from tests.support.life_model import NAMES, Account, Book, Done, Refused, Why, spelled, without_doubles
 
 KEPT = {200, 404, 409, 412}
 OTHER_REQUEST = "Idempotency-Key: used already for another request"
@@ -180,7 +180,7 @@ class Life(RuleBasedStateMachine):
     @rule(who=WHO, parts=BULK, atomic=st.booleans(), key=st.none() | NUMBERED, fresh=st.booleans())
     def bulk(self, who, parts, atomic, key, fresh):
         client = self.clients[who % 2]
-        made = [self.command(client, *part, fresh) for part in parts]
+        made = without_doubles([self.command(client, *part, fresh) for part in parts])
         body = {"commands": [command for command, _ in made], "atomic": atomic}
         carry_out = client.book.all_of if atomic else client.book.each_of
         self.ask(client, None, "POST", "/v1/ledger/bulk", body, {"key": key},

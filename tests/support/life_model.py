@@ -18,6 +18,31 @@ NAMES = {"active": 1, "expired": 5, "cancelled": 0, "suspended": 6}
 STRANGE = "type: must be one of set, add, status"
 
 
+@dataclass(frozen=True)
+class GivenTwice:
+    """A command of a bulk with the reference of one before it."""
+
+    reference: str
+
+    @property
+    def sentence(self) -> str:
+        return f"reference '{self.reference}' is given more than once"
+
+    def __call__(self) -> Done:
+        raise Refused(409, self.sentence)
+
+
+def without_doubles(made: list[tuple[Any, Callable[[], Done] | None]]) -> list[tuple[Any, Callable[[], Done] | None]]:
+    """The commands of a bulk, of which a reference is the first's that has it."""
+    seen: set[str] = set()
+    kept: list[tuple[Any, Callable[[], Done] | None]] = []
+    for body, carry_out in made:
+        reference = body.get("reference") if carry_out is not None else None
+        kept.append((body, GivenTwice(reference) if reference in seen else carry_out))
+        seen |= {reference} - {None}
+    return kept
+
+
 class Refused(Exception):
     """The contract says no; with this status and this sentence."""
 
@@ -262,8 +287,11 @@ class Book:
 
     def all_of(self, commands: list[Callable[[], Done] | None]) -> dict[str, Any]:
         """The answer to a bulk that is carried out in whole or not at all."""
-        if None in commands:  # a body that can't be read is refused before anything is tried
-            raise Refused(400, f"commands[{commands.index(None)}]: {STRANGE}")
+        for number, command in enumerate(commands):  # what can't be read is refused before anything is tried
+            if command is None:
+                raise Refused(400, f"commands[{number}]: {STRANGE}")
+            if isinstance(command, GivenTwice):
+                raise Refused(409, f"commands[{number}]: {command.sentence}")
         before = copy.deepcopy((self.accounts, self.owners, self.references))
         answer = self.each_of(commands)
         for number, outcome in enumerate(answer["data"]):
