@@ -7,4 +7,5 @@ down_revision = "0008_safe_writes"
 
 
 def upgrade() -> None:
+    sql.run("0009_effects.sql")
     sql.run("0009_append.sql")

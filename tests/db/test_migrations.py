@@ -21,6 +21,7 @@ from sqlalchemy.engine import make_url
 from service.db.engine import make_engine
 from service.ledger.append import append_one
 from service.ledger.command import Caller, add_credit
+from service.ledger.verify import verify
 from service.models import Base
 from tests.support import servers
 from tests.support.ledger import apply_everything, assert_applied, assert_sound, events, projection, stream
@@ -79,14 +80,16 @@ def at_0006(empty_database, config):
     engine.dispose()
 
 
-def old_append(connection, client, kind, amount, status):
+def old_append(connection, client, kind, amount, status, ref="u"):
     """What the first release's code calls."""
     statement = """
         SELECT outcome FROM ledger_append(
-            ARRAY[CAST(:client AS uuid)], ARRAY['u'], ARRAY[gen_random_uuid()], ARRAY[:kind],
+            ARRAY[CAST(:client AS uuid)], ARRAY[:ref], ARRAY[gen_random_uuid()], ARRAY[:kind],
             ARRAY[CAST(:amount AS numeric)], ARRAY[CAST(:status AS smallint)], ARRAY['trước'],
             ARRAY[CAST(NULL AS text)], ARRAY['key:1'], ARRAY['r'], true, false)"""
-    return connection.scalar(text(statement), {"client": client, "kind": kind, "amount": amount, "status": status})
+    return connection.scalar(
+        text(statement), {"client": client, "ref": ref, "kind": kind, "amount": amount, "status": status}
+    )
 
 
 def test_what_the_first_release_wrote_goes_on_in_the_newest(at_0006):
@@ -111,6 +114,34 @@ def test_code_of_the_first_release_goes_on_appending_after_the_migration(at_0006
         assert old_append(connection, client, "credit.set", Decimal("0.1234567"), None) == "not_exact"
     assert stream(engine, 1).balance == 9
     assert_sound(engine, 1)
+
+
+def test_a_customer_that_code_of_the_first_release_makes_afterwards_keeps_its_limit(at_0006):
+    engine, client = at_0006
+    servers.migrate(engine.url.render_as_string(hide_password=False))
+    with engine.begin() as connection:
+        for statement in (
+            "INSERT INTO customer (id, client_id, username, useralias, creditlimit) VALUES (2, :c, 'v', 'b', 7.5)",
+            "INSERT INTO stream (customer_id, client_id, status) VALUES (2, :c, 1)",
+        ):
+            connection.execute(text(statement), {"c": client})
+        assert old_append(connection, client, "customer.created", 1, 1, "v") == "appended"
+    assert append_one(engine, add_credit(Caller(client, "test"), "v", Decimal("-8.5"))).available == 0
+    apply_everything(engine)
+    verify(engine)
+
+
+@pytest.mark.parametrize("days", [2_147_483_647, -5])
+def test_expiry_days_beyond_the_calendar_do_not_stop_the_migration(empty_database, days):
+    servers.migrate(empty_database, "0006_webhooks")
+    engine = create_engine(empty_database, poolclass=NullPool)
+    with engine.begin() as connection:
+        client = connection.scalar(text("INSERT INTO client (name) VALUES ('odd') RETURNING id"))
+        columns = "client_id, username, useralias, enableexpire, expiredays"
+        statement = f"INSERT INTO customer ({columns}) VALUES (:c, 'u', 'a', 3, :d)"
+        connection.execute(text(statement), {"c": client, "d": days})
+    servers.migrate(empty_database)
+    assert version_of(empty_database) == SCRIPTS[-1].revision
 
 
 def test_the_models_say_exactly_what_the_migrations_made(engine):

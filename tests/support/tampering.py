@@ -8,14 +8,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import Engine, text
 
 from service.db.transaction import transaction
 from service.ledger.chain import hash_of
+from service.ledger.replay import Break
+from service.ledger.verify import verify
 from tests.conftest import SECRET
 from tests.support import servers
 from tests.support.ledger import as_text, events
 
+AWKWARD = 'tab\t newline\n backslash\\ quote" backspace\b vertical\v control\x01\x1f nạp tiền \U0001f4b6 \\N \\b'
 ROOT = Path(__file__).resolve().parents[2]
 GUARDED = ("ledger_event", "customer", "stream")
 
@@ -69,3 +73,10 @@ def run_flask(url: str, *words: str, **environment: str) -> subprocess.Completed
         [Path(sys.executable).with_name("flask"), *words],
         cwd=ROOT, env={**kept, **own, **environment}, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
+
+
+def broken(engine: Engine, **options: Any) -> Break:
+    """The first thing that does not hold."""
+    with pytest.raises(Break) as caught:
+        verify(engine, **options)
+    return caught.value
