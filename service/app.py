@@ -85,7 +85,7 @@ def _services(config: Config) -> context.Services:
         bell=BackgroundDoorbell(doorbell),
         tally=Tally(redis),
         limits=RateLimits(config),
-        second_connections=BoundedSemaphore(config.database_pool_size - 1),
+        second_connections=BoundedSemaphore(config.database_pool_size // 2),
     )
 
 

@@ -31,8 +31,8 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 
 def _with_a_second_connection(view: View) -> View:
-    """A request with a key holds one connection for it and needs another for its slices: let in only so many that one
-    is always left. To be asked for before the first is taken, or all would hold one and wait."""
+    """A request with a key holds one connection for it and needs another for its slices: let in only as many as there
+    are pairs. To be asked for before the first is taken, or all would hold one and wait."""
 
     @wraps(view)
     def let_in(*args: Any, **kwargs: Any) -> Any:

@@ -45,7 +45,7 @@ ONE_TRANSACTION = ["an atomic bulk", "a caller id", "a new customer"]
 
 @pytest.fixture
 def network(config):
-    with lossy(config.database_url.host, config.database_url.port) as network:
+    with lossy(config.database_url.host, config.database_url.port or 5432) as network:
         yield network
 
 
