@@ -45,7 +45,7 @@ Row = TypeVar("Row")
 Place = TypeVar("Place")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: Python 3.11 can't make a frozen generic with slots by Listing[…](…)
 class Listing(Generic[Row, Place]):
     """A list that can be read from a place on.
 
