@@ -14,8 +14,8 @@ from benchmarks.stage import Stage
 from service.access.keys import find_client
 from service.db.driver import driver_connection
 from service.db.transaction import single_statement, transaction
-from service.ledger.chain import COLUMNS
-from service.ledger.verify import verify
+from service.ledger.proof.chain import COLUMNS
+from service.ledger.proof.verify import verify
 
 EVENTS = int(os.environ.get("BENCH_EVENTS", "1000000"))
 CUSTOMERS = 1000

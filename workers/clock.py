@@ -17,11 +17,11 @@ import structlog
 from service.calls.partitions import make_ahead
 from service.customers.expiry import expire_customers
 from service.doorbell import APPLY, DELIVER, Bell
-from service.ledger.checkpoint import CheckpointKeys, keep_checkpoints
 from service.ledger.drain import shard_of
 from service.ledger.holds import expire_holds
 from service.ledger.idempotency import forget_old
 from service.ledger.lag import shards_left_behind
+from service.ledger.proof.checkpoint import CheckpointKeys, keep_checkpoints
 from service.webhooks.due import has_due
 from workers.runtime import Runtime, runtime, stopping
 

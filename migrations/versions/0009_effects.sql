@@ -48,7 +48,7 @@ END;
 $$;
 
 -- The hash of an event in format 2: SHA-256 over the hash before (nothing for the first) and these fields as a JSON
--- array of texts. Money with five decimals, the moment in microseconds since 1970. service/ledger/chain.py works out the
+-- array of texts. Money with five decimals, the moment in microseconds since 1970. service/ledger/proof/chain.py works out the
 -- same. Postgres inlines it; of the ways to frame twenty fields this one costs the least.
 CREATE FUNCTION ledger_hash(
     p_previous bytea, p_customer bigint, p_seq bigint, p_client uuid, p_command uuid, p_kind text, p_amount numeric,

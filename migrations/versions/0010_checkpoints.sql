@@ -6,7 +6,7 @@ CREATE TABLE checkpoint_head (
 );
 
 -- digest is the SHA-256 over all rows of checkpoint_head; signature an HMAC over everything else in the row, with a key
--- from the environment. Each covers the signature before it. Only service/ledger/checkpoint.py writes here.
+-- from the environment. Each covers the signature before it. Only service/ledger/proof/checkpoint.py writes here.
 CREATE TABLE ledger_checkpoint (
     number    bigint      PRIMARY KEY,
     made_at   timestamptz NOT NULL,

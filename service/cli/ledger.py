@@ -11,14 +11,14 @@ from service.cli.progress import progress_bar
 from service.clock import rfc3339
 from service.doorbell import APPLY, Bell
 from service.errors import Invalid, NotFound
-from service.ledger.checkpoint import Checkpoint, CheckpointKeys, make_checkpoint
 from service.ledger.drain import SHARDS, shard_of
-from service.ledger.history import Selection
 from service.ledger.lag import unpark
-from service.ledger.rebase import rebase
-from service.ledger.rebuild import count_customers, rebuild
-from service.ledger.replay import Break
-from service.ledger.verify import count_events, verify
+from service.ledger.proof.checkpoint import Checkpoint, CheckpointKeys, make_checkpoint
+from service.ledger.proof.history import Selection
+from service.ledger.proof.rebase import rebase
+from service.ledger.proof.rebuild import count_customers, rebuild
+from service.ledger.proof.replay import Break
+from service.ledger.proof.verify import count_events, verify
 
 ID = click.IntRange(1, 2**63 - 1)
 

@@ -14,10 +14,8 @@ The tour, in the order in which one change passes:
 What is read of it: `statement` (events and change log of a customer), `balance` (now, or at any moment), `feed` (all
 events of a client, none ever skipped).
 
-How it is proved: `chain` (the hashes that make a changed event show), `replay` (the fold, and what must hold at each
-step), `history` (reading it fast), `verify` (all of it, against what is stored), `checkpoint` (signed, so that a cut
-tail shows as well). And put right: `rebuild` (the projection, from the events), `rebase` (positions, in a new cluster),
-`lag` (what waits, and who is parked).
+How it is proved, and what follows from it put right: `proof`, which has a tour of its own, and `lag` (what waits, and
+who is parked).
 
 The promises: a stream has no gaps (the seq comes from the locked head), its sum holds (a 'set' stores the delta that it
 worked out under the lock), nothing in it can be changed, and each event is applied exactly once and in order.

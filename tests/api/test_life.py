@@ -18,9 +18,9 @@ from service import clock
 from service.access.keys import create_client
 from service.db.transaction import transaction
 from service.ledger.drain import SHARDS, drain
-from service.ledger.history import Selection
 from service.ledger.holds import expire_holds
-from service.ledger.verify import verify
+from service.ledger.proof.history import Selection
+from service.ledger.proof.verify import verify
 from service.webhooks.owe import owe
 from tests.support.client import Answer, ApiClient, api_client
 from tests.support.ledger import apply_everything, assert_applied, assert_sound

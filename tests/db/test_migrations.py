@@ -21,7 +21,7 @@ from sqlalchemy.engine import make_url
 from service.db.engine import make_engine
 from service.ledger.append import append_one
 from service.ledger.command import Caller, add_credit
-from service.ledger.verify import verify
+from service.ledger.proof.verify import verify
 from service.models import Base
 from tests.support import servers
 from tests.support.ledger import apply_everything, assert_applied, assert_sound, events, projection, stream

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.ledger.append import append_one
-from service.ledger.chain import FIELDS, hash_of
 from service.ledger.command import Caller, Why, set_credit, set_status
 from service.ledger.event import Status
+from service.ledger.proof.chain import FIELDS, hash_of
 from tests.support.ledger import as_text, assert_sound, events
 
 TEXT = st.none() | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=60)

@@ -14,11 +14,11 @@ from sqlalchemy import Engine
 
 from service.access.keys import create_client
 from service.ledger.append import append_one
-from service.ledger.checkpoint import CannotProve, CheckpointKeys, keep_checkpoints, make_checkpoint
 from service.ledger.command import Caller, set_credit
-from service.ledger.history import Selection
-from service.ledger.replay import Break
-from service.ledger.verify import verify
+from service.ledger.proof.checkpoint import CannotProve, CheckpointKeys, keep_checkpoints, make_checkpoint
+from service.ledger.proof.history import Selection
+from service.ledger.proof.replay import Break
+from service.ledger.proof.verify import verify
 from tests.support.client import add_customer
 from tests.support.ledger import apply_everything, rows
 from tests.support.tampering import fit_head, rehash, run_flask, tamper

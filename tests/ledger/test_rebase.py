@@ -13,9 +13,9 @@ from service.db.transaction import transaction
 from service.errors import Unavailable
 from service.ledger.append import append_one
 from service.ledger.command import Caller, set_credit
-from service.ledger.rebase import rebase
-from service.ledger.replay import Break
-from service.ledger.verify import verify
+from service.ledger.proof.rebase import rebase
+from service.ledger.proof.replay import Break
+from service.ledger.proof.verify import verify
 from tests.support.client import add_customer
 from tests.support.ledger import events, rows
 from tests.support.processes import until
@@ -74,7 +74,7 @@ def test_it_waits_for_an_append_that_has_read_the_old_base(own_engine, restored,
 
 
 def test_it_does_not_wait_for_ever(own_engine, restored, monkeypatch):
-    monkeypatch.setattr("service.ledger.rebase._WAIT_AT_MOST", text("SET LOCAL lock_timeout = '100ms'"))
+    monkeypatch.setattr("service.ledger.proof.rebase._WAIT_AT_MOST", text("SET LOCAL lock_timeout = '100ms'"))
     with transaction(own_engine) as append_under_way:
         append_under_way.execute(text("SELECT base FROM feed_base"))
         with pytest.raises(Unavailable):

@@ -17,9 +17,9 @@ from service.ledger.append import append, append_one
 from service.ledger.command import Caller, add_credit, set_credit, set_limits, set_status
 from service.ledger.drain import SHARDS, drain, shard_of
 from service.ledger.event import Status
-from service.ledger.history import Selection
-from service.ledger.rebuild import Rebuilt, rebuild
-from service.ledger.verify import verify
+from service.ledger.proof.history import Selection
+from service.ledger.proof.rebuild import Rebuilt, rebuild
+from service.ledger.proof.verify import verify
 from service.webhooks.endpoints import add_endpoint
 from service.webhooks.owe import owe
 from tests.support.client import add_customer
@@ -135,7 +135,7 @@ def test_a_customer_whose_events_are_all_waiting_is_left_as_it_is(own_engine, cl
 
 
 def test_a_selection_is_all_that_is_rebuilt(own_engine, client, customers, monkeypatch):
-    monkeypatch.setattr("service.ledger.rebuild.BATCH", 1)
+    monkeypatch.setattr("service.ledger.proof.rebuild.BATCH", 1)
     other_client = create_client(own_engine, "other")
     other = live(own_engine, other_client)
     tamper(own_engine, "UPDATE customer SET credit = 1")
@@ -148,7 +148,7 @@ def test_a_selection_is_all_that_is_rebuilt(own_engine, client, customers, monke
 
 
 def test_nobody_reads_a_wrong_value_of_a_healthy_customer_while_everything_goes_on(own_engine, client, monkeypatch):
-    monkeypatch.setattr("service.ledger.rebuild.BATCH", 3)
+    monkeypatch.setattr("service.ledger.proof.rebuild.BATCH", 3)
     customers = [live(own_engine, client) for _ in range(48)]
     spoiled, healthy = customers[::2], customers[1::2]
     tamper(

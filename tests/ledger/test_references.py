@@ -12,10 +12,10 @@ from service.db.transaction import transaction
 from service.errors import ReferenceTaken
 from service.ledger.append import append_one
 from service.ledger.command import Caller, Why, add_credit
-from service.ledger.history import Selection
-from service.ledger.rebuild import rebuild
-from service.ledger.replay import Break
-from service.ledger.verify import verify
+from service.ledger.proof.history import Selection
+from service.ledger.proof.rebuild import rebuild
+from service.ledger.proof.replay import Break
+from service.ledger.proof.verify import verify
 from tests.support.ledger import apply_everything
 
 

@@ -16,7 +16,6 @@ from service import clock
 from service.access.keys import create_client
 from service.errors import NotFound
 from service.ledger.append import append, append_one
-from service.ledger.chain import NOTHING, framed, framed_at_once
 from service.ledger.command import (
     Caller,
     Why,
@@ -32,8 +31,9 @@ from service.ledger.command import (
 )
 from service.ledger.drain import SHARDS, drain
 from service.ledger.event import Status
-from service.ledger.history import Selection
-from service.ledger.verify import verify
+from service.ledger.proof.chain import NOTHING, framed, framed_at_once
+from service.ledger.proof.history import Selection
+from service.ledger.proof.verify import verify
 from tests.support.client import add_customer
 from tests.support.ledger import apply_everything, events, rows
 from tests.support.tampering import AWKWARD, broken, fit_head, rehash, run_flask, tamper
@@ -98,7 +98,7 @@ def test_whatever_text_an_event_holds_its_hash_is_found(own_engine, client, reas
     caller = Caller(client, "key:1", reason, reason)
     customer = add_customer(own_engine, client)
     append_one(own_engine, set_credit(caller, f"id:{customer}", Decimal(1), Why(reason)))
-    verify(own_engine, Selection(customer_id=customer))
+    assert verify(own_engine, Selection(customer_id=customer)).events == 2
 
 
 def test_an_empty_ledger_holds(own_engine):
@@ -261,7 +261,7 @@ def test_a_selection_proves_its_own_customers_only(own_engine, client, customer)
 
 
 def test_it_works_through_more_customers_than_one_part_holds(own_engine, client, monkeypatch):
-    monkeypatch.setattr("service.ledger.history.CUSTOMERS", 2)
+    monkeypatch.setattr("service.ledger.proof.history.CUSTOMERS", 2)
     customers = [add_customer(own_engine, client) for _ in range(5)]
     for selection in (Selection(), Selection(client_id=client)):
         assert verify(own_engine, selection).customers == 5

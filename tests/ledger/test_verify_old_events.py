@@ -13,8 +13,8 @@ from sqlalchemy.engine import make_url
 from service.db.engine import make_engine
 from service.ledger.append import append_one
 from service.ledger.command import Caller, add_credit, set_limits
-from service.ledger.rebuild import Rebuilt, rebuild
-from service.ledger.verify import verify
+from service.ledger.proof.rebuild import Rebuilt, rebuild
+from service.ledger.proof.verify import verify
 from tests.support import servers
 from tests.support.ledger import apply_everything, events, rows
 from tests.support.tampering import AWKWARD, broken, tamper

@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Engine, Row, text
 
 from service.db.transaction import reading
-from service.ledger.chain import COLUMNS_AS_TEXT, hash_of
 from service.ledger.drain import SHARDS, drain
+from service.ledger.proof.chain import COLUMNS_AS_TEXT, hash_of
 from service.webhooks.owe import owe
 
 

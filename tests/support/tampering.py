@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import Engine, text
 
 from service.db.transaction import transaction
-from service.ledger.chain import hash_of
-from service.ledger.replay import Break
-from service.ledger.verify import verify
+from service.ledger.proof.chain import hash_of
+from service.ledger.proof.replay import Break
+from service.ledger.proof.verify import verify
 from tests.conftest import SECRET
 from tests.support import servers
 from tests.support.ledger import as_text, events

@@ -15,9 +15,9 @@ from sqlalchemy import Engine, text
 
 from service.db.transaction import reading
 from service.errors import NotFound
-from service.ledger.chain import NOTHING
-from service.ledger.checkpoint import Checkpoint, CheckpointKeys, prove, prove_newest
-from service.ledger.history import (
+from service.ledger.proof.chain import NOTHING
+from service.ledger.proof.checkpoint import Checkpoint, CheckpointKeys, prove, prove_newest
+from service.ledger.proof.history import (
     COPY_OPTIONS,
     MICROSECONDS,
     WITHIN,
@@ -30,7 +30,7 @@ from service.ledger.history import (
     parts,
     snapshot,
 )
-from service.ledger.replay import CUSTOMER, Break, Event, Point, Replay, money
+from service.ledger.proof.replay import CUSTOMER, Break, Event, Point, Replay, money
 
 EVERYTHING = Selection()
 

@@ -24,8 +24,8 @@ from sqlalchemy import Connection, Engine, text
 
 from service.clock import rfc3339
 from service.errors import Refusal
-from service.ledger.history import COPY_OPTIONS, Part, Progress, copied, events, events_to_copy, parts, snapshot
-from service.ledger.replay import CUSTOMER, SEQ, Break, Event, next_hash
+from service.ledger.proof.history import COPY_OPTIONS, Part, Progress, copied, events, events_to_copy, parts, snapshot
+from service.ledger.proof.replay import CUSTOMER, SEQ, Break, Event, next_hash
 
 log = structlog.get_logger()
 

@@ -17,8 +17,8 @@ from sqlalchemy import Connection, Engine, text
 
 from service.db.driver import driver_of
 from service.db.transaction import reading, translated
-from service.ledger.chain import COLUMNS, NOTHING, framed_at_once
-from service.ledger.replay import Event, framed_exactly
+from service.ledger.proof.chain import COLUMNS, NOTHING, framed_at_once
+from service.ledger.proof.replay import Event, framed_exactly
 
 CUSTOMERS = 1000  # of one part: one snapshot should not last so long that vacuum has to wait for it
 TICK = 1000  # events between two reports of progress

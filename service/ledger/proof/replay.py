@@ -1,7 +1,6 @@
 """One stream, played again from its first event: every rule that an event has to keep, checked one by one.
 
-Pure, and independent of the SQL that wrote the events. Fields are bytes, as `service.ledger.history` copies them; sums
-are integers of 0.00001 credit units. Written for speed: a hundred thousand events a second is what makes a proof of the
+Pure, and independent of the SQL that wrote the events. Fields are bytes, as `history` copies them; sums are integers of 0.00001 credit units. Written for speed: a hundred thousand events a second is what makes a proof of the
 whole ledger something that one does every night.
 """
 
@@ -15,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from service.ledger.chain import COLUMNS, FIELDS, NOTHING, framed
+from service.ledger.proof.chain import COLUMNS, FIELDS, NOTHING, framed
 
 Event = list[bytes]
 """The fields of the newest format, in its order, as text, NOTHING for NULL; then what HASH and those after it name."""

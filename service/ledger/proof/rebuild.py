@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, text
 
 from service.db.transaction import reading, transaction
 from service.ledger.drain import SHARDS, shard_of
-from service.ledger.history import FIRST, Progress, Selection
+from service.ledger.proof.history import FIRST, Progress, Selection
 
 BATCH = 200  # customers of one transaction: some milliseconds in which their shard is not drained
 
