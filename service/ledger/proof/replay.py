@@ -1,7 +1,8 @@
 """One stream, played again from its first event: every rule that an event has to keep, checked one by one.
 
-Pure, and independent of the SQL that wrote the events. Fields are bytes, as `history` copies them; sums are integers of 0.00001 credit units. Written for speed: a hundred thousand events a second is what makes a proof of the
-whole ledger something that one does every night.
+Pure, and independent of the SQL that wrote the events. Fields are bytes, as `history` copies them; sums are integers of
+0.00001 credit units. Written for speed: a hundred thousand events a second is what makes a proof of the whole ledger
+something that one does every night.
 """
 
 from __future__ import annotations
