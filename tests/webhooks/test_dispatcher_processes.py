@@ -61,7 +61,7 @@ def test_dispatchers_killed_again_and_again_lose_nothing_and_every_post_has_its_
         dispatcher.kill()
         dispatcher.wait()
         queue.leases_run_out()
-    send()
+    until(lambda: send().delivered == 0)  # as many turns as a busy machine needs
     assert "abandoned" in {a.outcome for a in queue.attempts()}
     assert queue.statuses() == {"delivered": 600}
     _each_arrived_with_one_id_and_the_same_bytes(queue, subscriber)
