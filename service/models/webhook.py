@@ -24,6 +24,16 @@ class WebhookEndpoint(Base):
     event_types: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     disabled_at: Mapped[datetime | None]
+    description: Mapped[str] = mapped_column(server_default=text("''"))
+    headers: Mapped[str | None]
+    previous_secret: Mapped[str | None]
+    previous_secret_until: Mapped[datetime | None]
+    ordered: Mapped[bool] = mapped_column(server_default=text("false"))
+    disabled_reason: Mapped[str | None]
+    deleted_at: Mapped[datetime | None]
+    failures: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    failing_since: Mapped[datetime | None]
+    open_until: Mapped[datetime | None]
 
 
 class WebhookDelivery(Base):
@@ -57,6 +67,7 @@ class WebhookDelivery(Base):
             "lease_until",
             postgresql_where=text("status = 'sending'"),
         ),
+        Index("webhook_delivery_by_endpoint", "client_id", "endpoint_id", "id"),
     )
 
     client_id: Mapped[UuidKey]
