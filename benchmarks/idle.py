@@ -18,6 +18,7 @@ from benchmarks.stage import Stage
 from service.access.keys import find_client
 from service.db.transaction import reading
 from service.webhooks.endpoints import add_endpoint
+from service.webhooks.vault import vault_of
 
 PAUSE = 0.2  # seconds between changes: long enough for the system to fall idle again
 PATIENCE = 10.0
@@ -28,7 +29,13 @@ def measure(stage: Stage, rounds: int, seconds: float) -> Iterator[Figure]:
     """Milliseconds of single changes, each by the aim that it is held to."""
     with _subscriber() as (url, arrived):
         engine = stage.engine()
-        add_endpoint(engine, find_client(engine, "demo"), url, allow_networks=[IPv4Network("127.0.0.0/8")])
+        add_endpoint(
+            engine,
+            find_client(engine, "demo"),
+            url,
+            vault=vault_of(stage.config),
+            allow_networks=[IPv4Network("127.0.0.0/8")],
+        )
         port = stage.start_web()
         for name in ("worker", "deliver", "clock"):
             stage.start_line(name)

@@ -39,6 +39,7 @@ from service.db.engine import make_engine
 from service.doorbell import BackgroundDoorbell, Doorbell, connect
 from service.ledger.group_commit import GroupCommit
 from service.tally import Tally
+from service.webhooks.vault import vault_of
 
 
 class App(Flask):
@@ -85,6 +86,7 @@ def _services(config: Config) -> context.Services:
         bell=BackgroundDoorbell(doorbell),
         tally=Tally(redis),
         limits=RateLimits(config),
+        vault=vault_of(config),
         second_connections=BoundedSemaphore(config.database_pool_size // 2),
     )
 
@@ -92,6 +94,17 @@ def _services(config: Config) -> context.Services:
 def _register_routes(app: Flask) -> None:
     app.register_blueprint(health.blueprint)
     api = docs.make_api(app)
-    for resource in (auth, customer, credit, hold, statement, event, reversal, bulk, caller_id, call):
+    for resource in (
+        auth,
+        customer,
+        credit,
+        hold,
+        statement,
+        event,
+        reversal,
+        bulk,
+        caller_id,
+        call,
+    ):
         api.register_blueprint(resource.blueprint)
     docs.serve(app, api)

@@ -35,6 +35,8 @@ class Config:
     redis_url: str = field(repr=False)
     secret_key: str = field(repr=False)
     secret_key_previous: str | None = field(default=None, repr=False)
+    encryption_key: str | None = field(default=None, repr=False)
+    encryption_key_previous: str | None = field(default=None, repr=False)
     timezone: ZoneInfo = ZoneInfo("UTC")  # noqa: RUF009  zones are cached and immutable
     token_ttl: int = DAY
     token_rate_limit: str = "60 per minute"  # noqa: S105  a rate, not a secret
@@ -72,6 +74,8 @@ def _read(env: Env) -> Config:
         redis_url=_redis_url(env.str("REDIS_URL", "")),
         secret_key=_secret("SECRET_KEY", env.str("SECRET_KEY", "")),
         secret_key_previous=_optional_secret("SECRET_KEY_PREVIOUS", env.str("SECRET_KEY_PREVIOUS", "")),
+        encryption_key=_optional_secret("ENCRYPTION_KEY", env.str("ENCRYPTION_KEY", "")),
+        encryption_key_previous=_optional_secret("ENCRYPTION_KEY_PREVIOUS", env.str("ENCRYPTION_KEY_PREVIOUS", "")),
         timezone=_timezone(env.str("TIMEZONE", "UTC")),
         token_ttl=_positive("TOKEN_TTL", env.int("TOKEN_TTL", DAY)),
         token_rate_limit=_rate("TOKEN_RATE_LIMIT", env.str("TOKEN_RATE_LIMIT", "60 per minute")),

@@ -85,7 +85,7 @@ def test_a_client_cannot_be_made_twice(flask, name):
 @pytest.mark.parametrize(
     "words",
     [(), ("client",), ("client", "create"), ("key",), ("key", "create"), ("key", "revoke"), ("webhook",),
-     ("webhook", "add"), ("ledger",), ("ledger", "unpark"), ("demo",), ("demo", "load")],
+     ("webhook", "add"), ("webhook", "reencrypt"), ("ledger",), ("ledger", "unpark"), ("demo",), ("demo", "load")],
 )  # fmt: skip
 def test_every_command_has_help(flask, words):
     status, output = flask(*words, "--help")

@@ -41,6 +41,8 @@ def environ(monkeypatch):
         ({"SECRET_KEY": ""}, "SECRET_KEY is not set"),
         ({"SECRET_KEY": "short"}, "SECRET_KEY is too short"),
         ({"SECRET_KEY_PREVIOUS": "short"}, "SECRET_KEY_PREVIOUS is too short"),
+        ({"ENCRYPTION_KEY": "short"}, "ENCRYPTION_KEY is too short"),
+        ({"ENCRYPTION_KEY_PREVIOUS": "short"}, "ENCRYPTION_KEY_PREVIOUS is too short"),
         ({"DATABASE_URL": ""}, "DATABASE_URL is not set"),
         ({"DATABASE_URL": "nonsense"}, "DATABASE_URL cannot be read"),
         ({"DATABASE_URL": "mysql://h/d"}, "DATABASE_URL must name a PostgreSQL database"),

@@ -18,6 +18,7 @@ from service.ledger.command import Caller
 from service.ledger.group_commit import GroupCommit
 from service.ledger.idempotency import KeyedRequest
 from service.tally import Tally
+from service.webhooks.vault import Vault
 
 _NAME = "pbx-ledger"
 
@@ -35,6 +36,7 @@ class Services:
     bell: BackgroundDoorbell
     tally: Tally
     limits: RateLimits
+    vault: Vault
     second_connections: AbstractContextManager[bool]  # see service.api.bulk
 
 

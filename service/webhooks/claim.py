@@ -43,7 +43,8 @@ class Claim:
     attempt: int
     token: uuid.UUID
     url: str = field(repr=False)
-    secrets: tuple[str, ...] = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)  # sealed, the current one first
+    headers: str | None = field(default=None, repr=False)  # sealed
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,8 @@ def _claim_of(row: Row[Any], token: uuid.UUID) -> Claim:
         attempt=row.attempts,
         token=token,
         url=row.url,
-        secrets=(row.secret,),
+        secrets=(row.secret, row.previous_secret) if row.previous_secret else (row.secret,),
+        headers=row.headers,
     )
 
 
@@ -240,7 +242,8 @@ _LEASE = text("""
                ON e.client_id = picked.client_id AND e.id = picked.endpoint_id AND e.disabled_at IS NULL
         WHERE d.client_id = picked.client_id AND d.id = picked.id
         RETURNING d.client_id, d.endpoint_id, d.id, d.customer_id, d.seq, d.webhook_id, d.body, d.status, d.attempts,
-                  e.url, e.secret
+                  e.url, e.secret, e.headers,
+                  CASE WHEN e.previous_secret_until > now() THEN e.previous_secret END AS previous_secret
     ), noted AS (
         INSERT INTO webhook_attempt (client_id, delivery_id, number, started_at)
         SELECT client_id, id, attempts, clock_timestamp() FROM leased WHERE status = 'sending'

@@ -28,6 +28,7 @@ from service.webhooks.pace import Pace
 from service.webhooks.record import Outcome, record, release
 from service.webhooks.sends import Sends
 from service.webhooks.transport import Transport
+from service.webhooks.vault import vault_of
 
 TURN = 0.01  # seconds between turns: how long a finished send waits to be written down, at most
 POLL = 0.05  # seconds between looks at the database while no send has finished, and so no room has come free
@@ -78,7 +79,7 @@ def dispatch(
 async def _dispatch(
     engine: Engine, settings: Config, stop: Callable[[], bool], wake: Callable[[], bool], seconds: float
 ) -> Summary:
-    async with Transport(settings.webhook_allow_networks, settings.webhook_timeout) as transport:
+    async with Transport(settings.webhook_allow_networks, settings.webhook_timeout, vault_of(settings)) as transport:
         loop = _Loop(engine, settings, Sends(transport, Pace(settings.webhook_endpoint_in_flight)), stop, wake)
         try:
             await loop.work(time.monotonic() + seconds)

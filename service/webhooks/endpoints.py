@@ -1,29 +1,62 @@
-"""Who wants to hear: registering an endpoint."""
+"""Who wants to hear: endpoints registered, read, changed, given up.
+
+An endpoint that is given up stays as a row, for its deliveries' sake, but is gone for every reader. Its secret is shown
+by what makes it and by nothing else.
+"""
 
 from __future__ import annotations
 
-import re
-import socket
 import uuid
-from collections.abc import Collection, Sequence
-from ipaddress import ip_address
-from urllib.parse import SplitResult, urlsplit
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, RowMapping, case, func, insert, select, text, update
 from sqlalchemy import exc as sa
 
 from service.config import Network
-from service.db.transaction import transaction
-from service.errors import Invalid, NotFound
-from service.webhooks.guard import PORTS, may_dial
+from service.db.transaction import reading, transaction
+from service.errors import Conflict, Invalid, NotFound
+from service.models import WebhookEndpoint
+from service.webhooks.headers import check_headers, read_headers, write_headers
 from service.webhooks.payload import EVENT_TYPES
 from service.webhooks.signing import new_secret
+from service.webhooks.urls import check_url
+from service.webhooks.vault import Vault
 
-MAX_URL = 2000  # characters
-_DEFAULT_PORTS = {"https": 443, "http": 80}
-_ODD_NUMBER = re.compile(
-    r"\d+$|0x[0-9a-f]*$", re.ASCII
-)  # 127.1, 0x7f000001: an address to C's resolver, though not to us
+KEEP_FOR = 24 * 3600  # seconds that an old secret signs along, unless asked otherwise
+KEEP_FOR_MOST = 7 * 24 * 3600
+ASKED_FOR = "asked for"  # why an endpoint is disabled that nobody but its owner has disabled
+_E = WebhookEndpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An endpoint as its owner may see it: without its secret, and of its own headers only the names."""
+
+    id: uuid.UUID
+    url: str
+    event_types: Sequence[str] | None
+    description: str
+    ordered: bool
+    headers: Sequence[str]
+    created_at: datetime
+    disabled_at: datetime | None
+    disabled_reason: str | None
+    failing_since: datetime | None
+    previous_secret_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewEndpoint:
+    """What is said of an endpoint; `event_types` None: all, also those to come."""
+
+    url: str = field(repr=False)
+    event_types: Collection[str] | None = None
+    description: str = ""
+    ordered: bool = False
+    headers: Mapping[str, str] | None = field(default=None, repr=False)
 
 
 def add_endpoint(
@@ -32,76 +65,141 @@ def add_endpoint(
     url: str,
     event_types: Collection[str] | None = None,
     *,
+    vault: Vault,
     allow_networks: Sequence[Network] = (),
 ) -> tuple[uuid.UUID, str]:
     """Register a URL for some event types (None: for all, also those to come); its id, and its secret this once.
 
     Raises Invalid where the URL is not one that we would send to, NotFound where there is no such client.
     """
-    check_url(url, allow_networks)
-    types = _checked_types(event_types)
-    secret = new_secret()
     try:
         with transaction(engine) as tx:
-            endpoint = tx.scalar(_ADD, {"client": client_id, "url": url, "secret": secret, "types": types})
+            new = NewEndpoint(url, event_types)
+            endpoint, secret = create_endpoint(tx, client_id, new, vault, allow_networks=allow_networks)
     except sa.IntegrityError:
         raise NotFound("client not found") from None
-    assert isinstance(endpoint, uuid.UUID)
-    return endpoint, secret
+    return endpoint.id, secret
 
 
-def check_url(url: str, allow: Sequence[Network]) -> None:
-    """Refuse a URL by its form, and by its address where it names one. Raises Invalid.
+def create_endpoint(
+    tx: Connection, client_id: uuid.UUID, new: NewEndpoint, vault: Vault, *, allow_networks: Sequence[Network] = ()
+) -> tuple[Endpoint, str]:
+    """Register an endpoint; and its secret, this once. Raises Invalid where it is not one that we would send to."""
+    secret = new_secret()
+    said = {
+        "url": new.url,
+        "event_types": new.event_types,
+        "description": new.description,
+        "ordered": new.ordered,
+        "headers": new.headers,
+    }
+    values = _checked(said, vault, allow_networks)
+    row = tx.execute(
+        insert(_E).values(client_id=client_id, secret=vault.seal(secret), **values).returning(*_COLUMNS)
+    ).mappings()
+    return _endpoint(row.one(), vault), secret
 
-    What a name resolves to can change at any time, so for https only the guard at the dial decides about it; plain http
-    is for the allowed networks alone, and the name must lead there now (and at every dial).
+
+def find_endpoint(engine: Engine, client_id: uuid.UUID, endpoint_id: uuid.UUID, vault: Vault) -> Endpoint:
+    """One endpoint. Raises NotFound."""
+    with reading(engine) as connection:
+        row = connection.execute(select(*_COLUMNS).where(*_there(client_id, endpoint_id))).mappings().one_or_none()
+    if row is None:
+        raise webhook_not_found()
+    return _endpoint(row, vault)
+
+
+def list_endpoints(
+    engine: Engine, client_id: uuid.UUID, vault: Vault, *, limit: int, offset: int
+) -> tuple[list[Endpoint], int]:
+    """A page of a client's endpoints, oldest first, and how many there are in all."""
+    there = (_E.client_id == client_id, _E.deleted_at.is_(None))
+    page = select(*_COLUMNS).where(*there).order_by(_E.created_at, _E.id).limit(limit).offset(offset)
+    with reading(engine) as connection:
+        rows = connection.execute(page).mappings().all()
+        total = connection.scalar(select(func.count()).select_from(_E).where(*there))
+    return [_endpoint(row, vault) for row in rows], total or 0
+
+
+def change_endpoint(
+    tx: Connection,
+    client_id: uuid.UUID,
+    endpoint_id: uuid.UUID,
+    said: Mapping[str, Any],
+    vault: Vault,
+    *,
+    allow_networks: Sequence[Network] = (),
+) -> Endpoint:
+    """Change what is named in `said`: fields of NewEndpoint, and `disabled`. Raises Invalid, NotFound.
+
+    One that is enabled again, or has another URL, begins with a clean slate: nothing is held against it.
     """
-    parts, port = _split(url)
-    scheme, host = parts.scheme, parts.hostname or ""
-    literal = _as_literal(host)
-    if not literal and _ODD_NUMBER.match(host.rpartition(".")[2]):
-        raise Invalid("url must name a host, or an address in its usual form")
-    if scheme == "http" and not _leads_inside(host, port, allow):
-        raise Invalid("url must begin with https://")
-    if scheme == "https" and literal and not may_dial(literal, port, allow, tls=True):
-        raise Invalid("url must name a public address, on port 443 or 8443")
-    if scheme == "https" and not literal and not allow and port not in PORTS:
-        raise Invalid("url must use port 443 or 8443")
+    values = _checked(said, vault, allow_networks)
+    disabled = values.pop("disabled", None)
+    if disabled is True:
+        values["disabled_reason"] = func.coalesce(_E.disabled_reason, ASKED_FOR)
+        values["disabled_at"] = func.coalesce(_E.disabled_at, func.now())
+    if disabled is False:
+        values |= {"disabled_at": None, "disabled_reason": None}
+    if disabled is False or "url" in values:
+        values |= {"failures": 0, "failing_since": None, "open_until": None}
+    change = update(_E).where(*_there(client_id, endpoint_id)).values(values or {"id": endpoint_id})
+    row = tx.execute(change.returning(*_COLUMNS)).mappings().one_or_none()
+    if row is None:
+        raise webhook_not_found()
+    return _endpoint(row, vault)
 
 
-def _split(url: str) -> tuple[SplitResult, int]:
-    if len(url) > MAX_URL or not url.isascii() or not url.isprintable() or " " in url:
-        raise Invalid(f"url must be at most {MAX_URL} printable ASCII characters without spaces")
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise Invalid("url cannot be read as a URL") from None
-    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
-        raise Invalid("url must begin with https:// and name a host")
-    if parts.username is not None or parts.password is not None:
-        raise Invalid("url must not hold a user name or password")
-    if parts.fragment:
-        raise Invalid("url must not have a fragment")
-    return parts, port or _DEFAULT_PORTS[parts.scheme]
+def delete_endpoint(tx: Connection, client_id: uuid.UUID, endpoint_id: uuid.UUID) -> None:
+    """Give an endpoint up; what it is still owed is skipped when its turn comes. Raises NotFound."""
+    if not tx.execute(_DELETE, {"client": client_id, "id": endpoint_id}).rowcount:
+        raise webhook_not_found()
 
 
-def _as_literal(host: str) -> str | None:
-    try:
-        return str(ip_address(host))
-    except ValueError:
-        return None
+def rotate_secret(
+    tx: Connection, client_id: uuid.UUID, endpoint_id: uuid.UUID, keep_for: int, vault: Vault
+) -> tuple[str, datetime | None]:
+    """Give an endpoint a new secret, shown this once; and until when the old one signs along, for `keep_for` seconds.
+
+    One that was signing along from a rotation before does not any more. Raises NotFound.
+    """
+    secret = new_secret()
+    values = {"client": client_id, "id": endpoint_id, "secret": vault.seal(secret), "keep_for": keep_for}
+    row = tx.execute(_ROTATE, values).one_or_none()
+    if row is None:
+        raise webhook_not_found()
+    return secret, row.previous_secret_until
 
 
-def _leads_inside(host: str, port: int, allow: Sequence[Network]) -> bool:
-    """Whether every address of a host lies in the allowed networks."""
-    if not allow:
-        return False
-    try:
-        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return False
-    return all(may_dial(str(target[0]), port, allow, tls=False) for *_, target in infos)
+def require_enabled(connection: Connection, client_id: uuid.UUID, endpoint_id: uuid.UUID) -> None:
+    """Raises NotFound; and Conflict where the endpoint is disabled, since what it is owed would only be skipped."""
+    row = connection.execute(select(_E.disabled_at).where(*_there(client_id, endpoint_id))).one_or_none()
+    if row is None:
+        raise webhook_not_found()
+    if row.disabled_at is not None:
+        raise Conflict("the webhook is disabled")
+
+
+def webhook_not_found() -> NotFound:
+    """No endpoint of this client has that id, or it was deleted."""
+    return NotFound("webhook not found")
+
+
+def _there(client_id: uuid.UUID, endpoint_id: uuid.UUID) -> tuple[Any, ...]:
+    return _E.client_id == client_id, _E.id == endpoint_id, _E.deleted_at.is_(None)
+
+
+def _checked(said: Mapping[str, Any], vault: Vault, allow_networks: Sequence[Network]) -> dict[str, Any]:
+    """What is said of an endpoint, as it is stored. Raises Invalid."""
+    values = dict(said)
+    if "url" in values:
+        check_url(values["url"], allow_networks)
+    if "event_types" in values:
+        values["event_types"] = _checked_types(values["event_types"])
+    if "headers" in values:
+        check_headers(values["headers"] or {})
+        values["headers"] = write_headers(values["headers"], vault)
+    return values
 
 
 def _checked_types(event_types: Collection[str] | None) -> list[str] | None:
@@ -114,7 +212,28 @@ def _checked_types(event_types: Collection[str] | None) -> list[str] | None:
     return sorted(set(event_types))
 
 
-_ADD = text("""
-    INSERT INTO webhook_endpoint (client_id, url, secret, event_types)
-    VALUES (:client, :url, :secret, CAST(:types AS text[])) RETURNING id
+_COLUMNS = (
+    _E.id, _E.url, _E.event_types, _E.description, _E.ordered, _E.headers, _E.created_at, _E.disabled_at,
+    _E.disabled_reason, _E.failing_since,
+    case((_E.previous_secret_until > func.now(), _E.previous_secret_until)).label("previous_secret_until"),
+)  # fmt: skip
+
+
+def _endpoint(row: RowMapping, vault: Vault) -> Endpoint:
+    return Endpoint(**{**row, "headers": sorted(read_headers(row["headers"], vault))})
+
+
+_DELETE = text("""
+    UPDATE webhook_endpoint
+    SET deleted_at = now(), disabled_at = coalesce(disabled_at, now()), headers = NULL, previous_secret = NULL,
+        previous_secret_until = NULL
+    WHERE client_id = :client AND id = :id AND deleted_at IS NULL
+""")
+_ROTATE = text("""
+    UPDATE webhook_endpoint
+    SET previous_secret = CASE WHEN :keep_for > 0 THEN secret END,
+        previous_secret_until = CASE WHEN :keep_for > 0 THEN now() + make_interval(secs => :keep_for) END,
+        secret = :secret
+    WHERE client_id = :client AND id = :id AND deleted_at IS NULL
+    RETURNING previous_secret_until
 """)

@@ -16,8 +16,10 @@ import structlog
 from service.config import Network
 from service.webhooks.claim import Claim
 from service.webhooks.guard import AddressRefused, guarded_sockets
+from service.webhooks.headers import read_headers
 from service.webhooks.resolver import ThreadedResolver
 from service.webhooks.signing import signature
+from service.webhooks.vault import Vault
 from service.webhooks.verdict import Failure, Retryable, Verdict, judge
 
 USER_AGENT = "pbx-ledger/1 (webhooks)"
@@ -32,8 +34,9 @@ log = structlog.get_logger()
 class Transport:
     """The connections to all endpoints. An async context manager."""
 
-    def __init__(self, allow: Sequence[Network], timeout: float) -> None:
+    def __init__(self, allow: Sequence[Network], timeout: float, vault: Vault) -> None:
         self._allow = allow
+        self._vault = vault
         # Unrounded: aiohttp would stretch a longer one to the next full second, which a lease knows nothing of.
         self._timeout = aiohttp.ClientTimeout(total=timeout, ceil_threshold=timeout + 1)
 
@@ -80,18 +83,20 @@ class Transport:
     async def _post(self, claim: Claim) -> Verdict:
         session = self._sessions[claim.url.partition(":")[0].lower()]
         async with session.post(
-            claim.url, data=claim.body, headers=_signed(claim, int(time.time())), allow_redirects=False
+            claim.url, data=claim.body, headers=self._headers(claim, int(time.time())), allow_redirects=False
         ) as answer:
             await _drop(answer.content)
             return judge(answer.status)
 
-
-def _signed(claim: Claim, timestamp: int) -> dict[str, str]:
-    return {
-        "webhook-id": claim.webhook_id,
-        "webhook-timestamp": str(timestamp),
-        "webhook-signature": signature(claim.secrets, claim.webhook_id, timestamp, claim.body),
-    }
+    def _headers(self, claim: Claim, timestamp: int) -> dict[str, str]:
+        """The subscriber's own headers, and ours. Secrets are in clear here only, for as long as one request takes."""
+        secrets = [self._vault.open(secret) for secret in claim.secrets]
+        return {
+            **read_headers(claim.headers, self._vault),
+            "webhook-id": claim.webhook_id,
+            "webhook-timestamp": str(timestamp),
+            "webhook-signature": signature(secrets, claim.webhook_id, timestamp, claim.body),
+        }
 
 
 async def _drop(content: aiohttp.StreamReader) -> None:

@@ -134,9 +134,11 @@ class TestWarnings:
 
     def test_they_are_delivered_as_events_of_their_own(self, api, engine, config, new_customer):
         from service.webhooks.endpoints import add_endpoint
+        from service.webhooks.vault import vault_of
         from tests.support.ledger import rows
 
-        add_endpoint(engine, api.client_id, "http://127.0.0.1:9/x", allow_networks=config.webhook_allow_networks)
+        allow = config.webhook_allow_networks
+        add_endpoint(engine, api.client_id, "http://127.0.0.1:9/x", vault=vault_of(config), allow_networks=allow)
         customer = new_customer(credit=10, credit_notification=5)
         add(api, customer, "-10")
         apply_everything(engine)

@@ -22,6 +22,7 @@ from service.ledger.proof.rebuild import Rebuilt, rebuild
 from service.ledger.proof.verify import verify
 from service.webhooks.endpoints import add_endpoint
 from service.webhooks.owe import owe
+from service.webhooks.vault import Vault
 from tests.support.client import add_customer
 from tests.support.ledger import apply_everything, assert_applied, change_log, events, projection, rows
 from tests.support.tampering import run_flask, tamper
@@ -102,7 +103,8 @@ def test_an_event_that_is_not_applied_gets_its_outbox_row_back_and_is_applied_on
 def test_what_was_owed_for_an_applied_event_is_not_owed_again(own_engine, client, customers):
     from ipaddress import ip_network
 
-    add_endpoint(own_engine, client, "http://127.0.0.1:9/", allow_networks=[ip_network("127.0.0.0/8")])
+    vault = Vault("the key of a test")
+    add_endpoint(own_engine, client, "http://127.0.0.1:9/", vault=vault, allow_networks=[ip_network("127.0.0.0/8")])
     append_one(own_engine, add_credit(Caller(client, "key:1"), f"id:{customers[0]}", Decimal(1)))
     apply_everything(own_engine)
     owed = rows(own_engine, "SELECT count(*) FROM webhook_delivery")

@@ -5,24 +5,29 @@ import pytest
 
 from service.errors import Invalid, NotFound
 from service.webhooks.endpoints import add_endpoint
+from service.webhooks.vault import Vault
 
+VAULT = Vault("the key of these tests")
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 
 
 def test_an_endpoint_is_added_with_a_secret_of_its_own(queue, engine):
-    endpoint, secret = add_endpoint(engine, queue.client_id, "https://hooks.example.com/pbx?a=1")
+    endpoint, secret = add_endpoint(engine, queue.client_id, "https://hooks.example.com/pbx?a=1", vault=VAULT)
     (row,) = queue.rows("SELECT * FROM webhook_endpoint WHERE client_id = :client")
-    assert (row.id, row.url, row.secret, row.event_types) == (
+    assert (row.id, row.url, VAULT.open(row.secret), row.event_types) == (
         endpoint,
         "https://hooks.example.com/pbx?a=1",
         secret,
         None,
     )
     assert secret.startswith("whsec_")
+    assert row.secret.startswith("v1:")
 
 
 def test_an_endpoint_may_ask_for_some_event_types(queue, engine):
-    add_endpoint(engine, queue.client_id, "https://a.example/", ["customer.status.changed", "customer.created"])
+    add_endpoint(
+        engine, queue.client_id, "https://a.example/", ["customer.status.changed", "customer.created"], vault=VAULT
+    )
     types = queue.scalar("SELECT event_types FROM webhook_endpoint WHERE client_id = :client")
     assert types == ["customer.created", "customer.status.changed"]
 
@@ -30,12 +35,12 @@ def test_an_endpoint_may_ask_for_some_event_types(queue, engine):
 @pytest.mark.parametrize("types", [[], ["customer.exploded"]])
 def test_event_types_must_be_some_that_exist(queue, engine, types):
     with pytest.raises(Invalid, match="event_types must name some of"):
-        add_endpoint(engine, queue.client_id, "https://a.example/", types)
+        add_endpoint(engine, queue.client_id, "https://a.example/", types, vault=VAULT)
 
 
 def test_a_client_that_does_not_exist_has_no_endpoints(engine):
     with pytest.raises(NotFound):
-        add_endpoint(engine, uuid.uuid4(), "https://a.example/")
+        add_endpoint(engine, uuid.uuid4(), "https://a.example/", vault=VAULT)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +80,7 @@ def test_a_client_that_does_not_exist_has_no_endpoints(engine):
 )
 def test_a_url_that_we_would_not_send_to_is_refused(queue, engine, url):
     with pytest.raises(Invalid, match="url"):
-        add_endpoint(engine, queue.client_id, url)
+        add_endpoint(engine, queue.client_id, url, vault=VAULT)
     assert queue.scalar("SELECT count(*) FROM webhook_endpoint WHERE client_id = :client") == 0
 
 
@@ -83,17 +88,17 @@ def test_a_url_that_we_would_not_send_to_is_refused(queue, engine, url):
     "url", ["https://a.example/", "https://a.example:8443/", "HTTPS://A.example", "https://8.8.8.8/"]
 )
 def test_https_to_the_public_is_taken(queue, engine, url):
-    _, secret = add_endpoint(engine, queue.client_id, url)
+    _, secret = add_endpoint(engine, queue.client_id, url, vault=VAULT)
     assert secret.startswith("whsec_")
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8080/", "http://localhost.localdomain.invalid/", "http://8.8.8.8/"])
 def test_http_is_taken_only_inside_the_allowed_networks(queue, engine, url):
     if "127.0.0.1" in url:
-        add_endpoint(engine, queue.client_id, url, allow_networks=LOOPBACK)
+        add_endpoint(engine, queue.client_id, url, allow_networks=LOOPBACK, vault=VAULT)
     else:
         with pytest.raises(Invalid, match="https"):
-            add_endpoint(engine, queue.client_id, url, allow_networks=LOOPBACK)
+            add_endpoint(engine, queue.client_id, url, allow_networks=LOOPBACK, vault=VAULT)
 
 
 def test_a_name_leads_inside_only_if_all_its_addresses_do(queue, engine, monkeypatch):
@@ -102,6 +107,6 @@ def test_a_name_leads_inside_only_if_all_its_addresses_do(queue, engine, monkeyp
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 80)) for address in ("127.0.0.1", "8.8.8.8")]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
     with pytest.raises(Invalid):
-        add_endpoint(engine, queue.client_id, "http://both.example/", allow_networks=LOOPBACK)
+        add_endpoint(engine, queue.client_id, "http://both.example/", allow_networks=LOOPBACK, vault=VAULT)
     found.pop()
-    add_endpoint(engine, queue.client_id, "http://both.example/", allow_networks=LOOPBACK)
+    add_endpoint(engine, queue.client_id, "http://both.example/", allow_networks=LOOPBACK, vault=VAULT)

@@ -18,7 +18,8 @@ from service.access.keys import create_client, create_key
 from service.ledger.append import append_one
 from service.ledger.command import Caller, set_credit
 from service.webhooks.endpoints import add_endpoint
-from tests.conftest import LOOPBACK
+from service.webhooks.vault import Vault
+from tests.conftest import LOOPBACK, SECRET
 from tests.support.client import add_customer
 from tests.support.ledger import assert_applied, assert_sound, rows
 from tests.support.processes import until
@@ -35,7 +36,8 @@ class Shop:
 
         self.engine, self.receiver = engine, receiver
         self.client = create_client(engine, "chaos")
-        add_endpoint(engine, self.client, receiver.url, allow_networks=(ipaddress.ip_network(LOOPBACK),))
+        allow = (ipaddress.ip_network(LOOPBACK),)
+        add_endpoint(engine, self.client, receiver.url, vault=Vault(SECRET), allow_networks=allow)
         self.customers = [add_customer(engine, self.client) for _ in range(customers)]
         self.key = create_key(engine, self.client)[1]
 
