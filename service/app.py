@@ -30,6 +30,8 @@ from service.api import (
     request_log,
     reversal,
     statement,
+    webhook,
+    webhook_delivery,
 )
 from service.api.exact_json import ExactJSONProvider
 from service.api.limits import RateLimits
@@ -105,6 +107,8 @@ def _register_routes(app: Flask) -> None:
         bulk,
         caller_id,
         call,
+        webhook,
+        webhook_delivery,
     ):
         api.register_blueprint(resource.blueprint)
     docs.serve(app, api)

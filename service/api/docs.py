@@ -17,9 +17,17 @@ from service.api import fields
 from service.api.cursor import Cursor
 from service.api.exact_json import dumps
 from service.api.guard import IF_MATCH, ONCE, SCHEME
-from service.api.reference import CallerIdConverter, EventIdConverter, HoldIdConverter, ReferenceConverter
+from service.api.reference import (
+    CallerIdConverter,
+    DeliveryIdConverter,
+    EventIdConverter,
+    HoldIdConverter,
+    ReferenceConverter,
+    WebhookIdConverter,
+)
 from service.api.schemas.bulk import CommandList
 from service.api.schemas.shared import ErrorSchema
+from service.api.schemas.webhook import HeaderMap
 
 TITLE = "PBX API"
 VERSION = "1.0.3"  # of the API that this service speaks, not of the service
@@ -45,6 +53,8 @@ SENTENCES: dict[int, tuple[str, ...]] = {
         "status: must be one of active, expired, cancelled, suspended",
         "date range must be in 31 days",
         "after: not a cursor of this list",
+        "url must begin with https://",
+        "headers: Host cannot be set",
     ),
     401: ("Unauthorized",),
     403: ("this API key lacks the scope credit:write",),
@@ -53,6 +63,8 @@ SENTENCES: dict[int, tuple[str, ...]] = {
         "caller id not found",
         "hold not found",
         "event not found",
+        "webhook not found",
+        "delivery not found",
         "the customer did not exist at that time",
         "Not Found",
     ),
@@ -67,6 +79,9 @@ SENTENCES: dict[int, tuple[str, ...]] = {
         "hold_1_42 has expired",
         "evt_1_42 cannot be reversed by more than is left of it",
         "evt_1_42 cannot be reversed",
+        "the webhook is disabled",
+        "the delivery is pending already",
+        "what was kept encrypted cannot be read with the keys that are set now",
         "the balance would have more than 10 digits before the point",
         "Idempotency-Key: the first request with it is still in flight",
     ),
@@ -123,6 +138,8 @@ def make_api(app: Flask) -> Api:
     app.url_map.converters["event_id"] = EventIdConverter
     app.url_map.converters["hold_id"] = HoldIdConverter
     app.url_map.converters["cid"] = CallerIdConverter
+    app.url_map.converters["webhook_id"] = WebhookIdConverter
+    app.url_map.converters["delivery_id"] = DeliveryIdConverter
     api.init_app(
         app,
         spec_kwargs={
@@ -134,6 +151,8 @@ def make_api(app: Flask) -> Api:
     api.register_converter(EventIdConverter, _describe_event_id)
     api.register_converter(HoldIdConverter, _describe_hold_id)
     api.register_converter(CallerIdConverter, _describe_caller_id)
+    api.register_converter(WebhookIdConverter, _describe_webhook_id)
+    api.register_converter(DeliveryIdConverter, _describe_delivery_id)
     for field, kind in (
         (fields.Credit, "number"),
         (fields.Amount, "number"),
@@ -143,6 +162,7 @@ def make_api(app: Flask) -> Api:
         (fields.Flag, "string"),
         (fields.TrueOrFalse, "boolean"),
         (CommandList, "array"),
+        (HeaderMap, "object"),
         (fields.QueryCredit, "number"),
         (fields.Whole, "integer"),
         (fields.PlainText, "string"),
@@ -241,6 +261,22 @@ def _describe_hold_id(_: HoldIdConverter) -> dict[str, Any]:
 
 def _describe_caller_id(_: CallerIdConverter) -> dict[str, Any]:
     return {"type": "string", "description": "A caller id.", "example": "0123456790"}
+
+
+def _describe_webhook_id(_: WebhookIdConverter) -> dict[str, Any]:
+    return {
+        "type": "string",
+        "description": "A webhook's id (Id của webhook).",
+        "example": "6cb86e73-990a-4821-845f-29b4ed43259e",
+    }
+
+
+def _describe_delivery_id(_: DeliveryIdConverter) -> dict[str, Any]:
+    return {
+        "type": "string",
+        "description": "A delivery's id (Id của lần gửi).",
+        "example": "01929f3e-5d5c-7a31-8a3e-1f6f0d6f2a11",
+    }
 
 
 def _describe_event_id(_: EventIdConverter) -> dict[str, Any]:

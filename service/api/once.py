@@ -12,6 +12,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import wraps
 from typing import Any, TypeVar
@@ -22,7 +23,7 @@ from service.api.context import holder, services
 from service.api.errors import refusal_response, status_of
 from service.api.guard import ONCE, note
 from service.api.parsing import read_body
-from service.api.write import announce
+from service.api.write import announce, deliver_soon
 from service.db.transaction import transaction
 from service.errors import InFlight, Invalid, OutcomeUnknown, Refusal, Unavailable
 from service.ledger.idempotency import FirstAnswer, KeyedRequest, claim, remember
@@ -41,7 +42,34 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 def once(view: View) -> View:
     """Have a writing view honour Idempotency-Key."""
+    return _once(view, _OPENLY)
 
+
+def once_sealed(view: View) -> View:
+    """The same for a view whose answer shows a secret: what is kept of it is kept encrypted."""
+    return _once(view, _Keeping(_seal, _open))
+
+
+def _seal(body: bytes) -> bytes:
+    return services().vault.seal_bytes(body)
+
+
+def _open(body: bytes) -> bytes:
+    return services().vault.open_bytes(body)
+
+
+@dataclass(frozen=True, slots=True)
+class _Keeping:
+    """How the body of an answer is written down, and read again."""
+
+    write: Callable[[bytes], bytes]
+    read: Callable[[bytes], bytes]
+
+
+_OPENLY = _Keeping(bytes, bytes)
+
+
+def _once(view: View, keeping: _Keeping) -> View:
     @wraps(view)
     def answered_once(*args: Any, **kwargs: Any) -> Any:
         key = request.headers.get(HEADER)
@@ -50,7 +78,7 @@ def once(view: View) -> View:
         if not _KEY.fullmatch(key):
             raise Invalid(f"{HEADER}: must be 1 to 255 visible ASCII characters")
         g.keyed = KeyedRequest(holder().client_id, key, _fingerprint())
-        return _Attempts(g.keyed, lambda: view(*args, **kwargs)).answer()
+        return _Attempts(g.keyed, lambda: view(*args, **kwargs), keeping).answer()
 
     answered_once.once = True  # type: ignore[attr-defined]  # the architecture test reads it
     note(answered_once, **{ONCE: True})
@@ -60,9 +88,10 @@ def once(view: View) -> View:
 class _Attempts:
     """Carries a keyed request out, and asks again where the answer to its commit was lost."""
 
-    def __init__(self, keyed: KeyedRequest, view: Callable[[], Response]) -> None:
+    def __init__(self, keyed: KeyedRequest, view: Callable[[], Response], keeping: _Keeping) -> None:
         self._keyed = keyed
         self._view = view
+        self._keeping = keeping
 
     def answer(self) -> Response:
         """The first answer, or its replay. Raises KeyReused, InFlight, and what the view raises and is not kept."""
@@ -79,18 +108,20 @@ class _Attempts:
                 time.sleep(ASK_AGAIN_PAUSE)
 
     def _attempt(self) -> Response:
-        g.done = []
+        g.done, g.owing = [], False
         try:
             with transaction(services().engine) as g.transaction:
                 claimed = claim(g.transaction, self._keyed)
                 if claimed.answer is not None:
-                    return _replay(claimed.answer)
+                    return _replay(claimed.answer, self._keeping)
                 g.customers = claimed.customers
                 response = _response(self._view)
-                remember(g.transaction, self._keyed, _kept(response))
+                remember(g.transaction, self._keyed, _kept(response, self._keeping))
         finally:
             g.transaction = None
         announce(g.done)
+        if g.owing:
+            deliver_soon()
         return response
 
 
@@ -103,13 +134,13 @@ def _response(view: Callable[[], Response]) -> Response:
         return refusal_response(refusal)
 
 
-def _kept(response: Response) -> FirstAnswer:
+def _kept(response: Response, keeping: _Keeping) -> FirstAnswer:
     headers = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
-    return FirstAnswer(response.status_code, headers, response.get_data())
+    return FirstAnswer(response.status_code, headers, keeping.write(response.get_data()))
 
 
-def _replay(first: FirstAnswer) -> Response:
-    return Response(first.body, first.status, {**first.headers, REPLAYED: "true"})
+def _replay(first: FirstAnswer, keeping: _Keeping) -> Response:
+    return Response(keeping.read(bytes(first.body)), first.status, {**first.headers, REPLAYED: "true"})
 
 
 def _fingerprint() -> bytes:

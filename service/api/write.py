@@ -19,7 +19,7 @@ from service.api.answer import answer
 from service.api.context import services
 from service.api.preconditions import expected_seq
 from service.db.transaction import transaction
-from service.doorbell import APPLY, Bell
+from service.doorbell import APPLY, DELIVER, Bell
 from service.ledger.append import append_within, appended
 from service.ledger.command import Appended, Command, Why
 from service.ledger.drain import shard_of
@@ -66,6 +66,14 @@ def announce(done: Iterable[Appended]) -> None:
         shards.add(shard_of(one.customer_id))
     for shard in shards:
         services().bell.ring(Bell(APPLY, shard))
+
+
+def deliver_soon() -> None:
+    """Ring for deliveries that are due: now, or after the commit of the request's transaction."""
+    if g.get("transaction") is not None:
+        g.owing = True
+        return
+    services().bell.ring(Bell(DELIVER))
 
 
 def why(body: dict[str, Any]) -> Why:

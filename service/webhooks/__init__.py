@@ -2,7 +2,8 @@
 
 The tour, in the order in which one event passes:
 
-`endpoints`   who wants to hear: a URL, a secret, a filter
+`endpoints`   who wants to hear: a URL, a secret, a filter; `urls` and `headers` say which are taken
+`vault`       what must not lie in the database in clear; `reencrypt` rewrites it with another key
 `payload`     an applied event as the bytes that will be signed and sent
 `owe`         the deliveries that a batch of applied events entails, written in the apply's own transaction
 `due`         is there anything to send? The cheap question of the clock
@@ -17,6 +18,9 @@ The tour, in the order in which one event passes:
 `verdict`     what an answer means: delivered, try again, or give up
 `schedule`    when to try again
 `record`      outcomes back into Postgres, a batch at a time, each only while its lease is still the sender's
+`history`     what became of the deliveries, for their owner to read
+`message`     messages about no event, such as a test
+`again`       what has ended, made due once more
 
 Postgres is the queue. A delivery is `pending → sending → delivered | failed | skipped`; a retry is nothing but a
 `next_attempt_at`. No transaction is open while a request is under way. What a killed process was sending is claimed

@@ -11,6 +11,7 @@ from service.access.scopes import Scope
 from tests.support.client import add_call, api_client
 from tests.support.ledger import rows
 from tests.support.processes import until
+from tests.support.webhooks import add_webhook, ended_delivery
 
 OPEN = {"/v1/auth/token"}  # the one route under /v1 that needs no token
 NOT_JSON = (
@@ -22,9 +23,13 @@ NOT_JSON = (
     b'{"a": 1e99999999999999999999}',
     b"[" * 100_000,
 )
-NOBODYS = {"ref": "nobody-has-this", "hold": "hold_1_999", "event_id": "evt_1_999", "cid": "nobody-has-this"}
+NOBODYS = {
+    "ref": "nobody-has-this", "hold": "hold_1_999", "event_id": "evt_1_999", "cid": "nobody-has-this",
+    "webhook": "6cb86e73-990a-4821-845f-29b4ed43259e", "delivery": "01929f3e-5d5c-7a31-8a3e-1f6f0d6f2a11",
+}  # fmt: skip
 NOT_FOUND = {
     "ref": "customer not found", "hold": "hold not found", "event_id": "event not found", "cid": "caller id not found",
+    "webhook": "webhook not found", "delivery": "delivery not found",
 }  # fmt: skip
 BODIES = {
     "/v1/customer": {"username": "0900000001"},
@@ -39,6 +44,12 @@ BODIES = {
     "/v1/ledger/bulk": {"commands": [{"type": "set", "customer": "nobody-has-this", "credit": 1}]},
     "/v1/callerid": {"user_id": "1", "cid": "0281"},
     "/v1/callerid/<cid:cid>": {"user_id": "1"},
+    "/v1/webhook": {"url": "https://hooks.example.com/pbx"},
+    "/v1/webhook/<webhook_id:webhook>": {"description": "x"},
+    "/v1/webhook/<webhook_id:webhook>/secret/rotate": {"keep_for": 60},
+    "/v1/webhook/<webhook_id:webhook>/test": {},
+    "/v1/webhook/<webhook_id:webhook>/replay": {"since": "2021-06-01 00:00:00"},
+    "/v1/webhook/<webhook_id:webhook>/delivery/<delivery_id:delivery>/retry": {},
 }
 PARAMETERS = {"/v1/customer/<ref:ref>/balance": "at", "/v1/call/log": "source"}  # of queries without a limit
 
@@ -60,6 +71,11 @@ def path_of(rule, **values):
     return rule.map.bind("localhost").build(rule.endpoint, filled)
 
 
+def first_of(rule):
+    """What a path names first: what it names after that belongs to it."""
+    return min(rule.arguments, key=lambda name: rule.rule.index(f":{name}>"))
+
+
 def body_of(rule, method, customer=1):
     """A good body. A new route has to be given one here."""
     if method == "GET" or rule.rule in OPEN:
@@ -79,7 +95,16 @@ def things_of(api, customer):
     added = api.put(f"/v1/customer/{customer}/credit/add", {"credit": 1})
     cid = f"+84 {uuid.uuid4().hex[:9]}"
     assert api.post("/v1/callerid", {"user_id": str(customer), "cid": cid}).status == 200
-    return {"ref": str(customer), "hold": held.json["id"], "event_id": added.headers["Ledger-Event"], "cid": cid}
+    return {
+        "ref": str(customer), "hold": held.json["id"], "event_id": added.headers["Ledger-Event"], "cid": cid,
+        **webhook_things(api),
+    }  # fmt: skip
+
+
+def webhook_things(api):
+    """A webhook, and a delivery of it that has ended."""
+    webhook = add_webhook(api)["id"]
+    return {"webhook": webhook, "delivery": ended_delivery(api, webhook)}
 
 
 def test_there_are_routes_to_walk(app):
@@ -119,14 +144,25 @@ def test_every_route_takes_a_foreign_clients_things_for_ones_that_are_not_there(
     walked = [(method, rule) for method, rule in guarded(app) if rule.arguments]
     assert {name for _, rule in walked for name in rule.arguments} == NOBODYS.keys()
     for method, rule in walked:
-        [name] = rule.arguments
+        name = first_of(rule)
         things = things_of(api, customer)
         refs = [f"id:{customer}", "tenantx", "+84 912 000", "caller_id:+84 912 000"] if name == "ref" else []
         for thing in [things[name], *refs]:
-            path, body = path_of(rule, **{name: thing}), body_of(rule, method, customer)
+            path, body = path_of(rule, **{**things, name: thing}), body_of(rule, method, customer)
             answer = foreign_api.call(method, path, body)
             assert (answer.status, answer.error) == (404, NOT_FOUND[name]), (rule.rule, thing)
             assert api.call(method, path, body).status == 200, (rule.rule, thing)
+
+
+def test_what_is_named_second_is_looked_for_within_what_is_named_first(app, api, foreign_api):
+    things, others, foreign = (webhook_things(each) for each in (api, api, foreign_api))
+    walked = [(method, rule) for method, rule in guarded(app) if len(rule.arguments) > 1]
+    assert len(walked) >= 2
+    for method, rule in walked:
+        [second] = rule.arguments - {first_of(rule)}
+        for thing in (others[second], foreign[second], NOBODYS[second], "no-id"):
+            answer = api.call(method, path_of(rule, **{**things, second: thing}), body_of(rule, method))
+            assert (answer.status, answer.error) == (404, NOT_FOUND[second]), (rule.rule, thing)
 
 
 def test_every_body_that_names_a_customer_takes_a_foreign_one_for_one_that_is_not_there(api, foreign_api, customer):
@@ -146,6 +182,7 @@ def test_every_body_that_names_a_customer_takes_a_foreign_one_for_one_that_is_no
 def test_no_list_shows_what_belongs_to_another_client(app, engine, api, foreign_api, new_customer):
     new_customer()
     add_call(engine, api.client_id)
+    add_webhook(api)
     walked = [path_of(rule) for method, rule in guarded(app) if method == "GET" and not rule.arguments]
     assert len(walked) >= 3
     for path in walked:
@@ -217,7 +254,9 @@ def test_every_write_with_a_key_is_answered_again_to_the_byte_and_carried_out_on
         other = api.call(method, path, {**body, "reason": "another"}, headers=headers)
         assert (other.status, other.error) == (422, "Idempotency-Key: used already for another request"), rule.rule
         written = rows(engine, "SELECT FROM ledger_event WHERE idempotency_key = :key", key=headers["Idempotency-Key"])
-        assert len(written) == {"/v1/ledger/bulk": 0, "/v1/callerid/<cid:cid>": 2}.get(rule.rule, 1), rule.rule
+        several = {"/v1/ledger/bulk": 0, "/v1/callerid/<cid:cid>": 2}
+        expected = 0 if "webhook" in rule.rule else several.get(rule.rule, 1)
+        assert len(written) == expected, rule.rule
 
 
 def test_a_write_that_is_refused_with_a_key_writes_nothing_and_is_refused_again(app, api, engine):

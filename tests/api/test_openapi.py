@@ -15,6 +15,7 @@ from service.access.keys import create_client
 from service.api.errors import STATUS
 from tests.support.client import add_customer, api_client
 from tests.support.ledger import apply_everything
+from tests.support.webhooks import URL, add_webhook, ended_delivery
 
 
 @pytest.fixture(scope="session")
@@ -83,11 +84,16 @@ def things(tenant):
     customer = "/v1/customer/0906237580"
     tenant.put(f"{customer}/credit", {"credit": 1_000_000})
     held = tenant.post(f"{customer}/hold", {"amount": 1, "expires_in": 60})
+    webhook = add_webhook(tenant)["id"]
     return {
         "hold": held.json["id"],
         "event_id": tenant.put(f"{customer}/credit/add", {"credit": 1_000_000_000}).headers["Ledger-Event"],
         "cid": "0123456787",
         "user_id": str(tenant.get(customer).json["id"]),
+        "webhook": webhook,
+        "delivery": ended_delivery(tenant, webhook),
+        "url": URL,
+        "since": "2021-06-01 00:00:00",
     }
 
 
@@ -108,8 +114,8 @@ def hammer(operation, tenant):
         if ref != "nobody":
             there = {**things(tenant), "ref": ref}
             case.path_parameters.update({name: there[name] for name in case.path_parameters if name in there})
-            if isinstance(case.body, dict) and "user_id" in case.body:
-                case.body["user_id"] = there["user_id"]
+            if isinstance(case.body, dict):
+                case.body.update({name: there[name] for name in ("user_id", "url", "since") if name in case.body})
         response = case.call(headers=tenant.headers)
         seen.add(response.status_code)
         case.validate_response(response, checks=CHECKS.get_by_names(CHECKED), headers=tenant.headers)

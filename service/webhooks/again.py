@@ -1,0 +1,104 @@
+"""Sending again what has ended: one delivery, or all that failed while a subscriber was away.
+
+The message is the same, to the byte and with the same `webhook-id`: a subscriber that had it after all recognises it.
+Attempts are counted on, since each has its own row; a delivery that has used up its attempts gets one more.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, text
+
+from service.errors import Conflict
+from service.webhooks.endpoints import require_enabled
+from service.webhooks.history import SKEW, delivery_not_found, first_id
+
+REPLAYABLE = ("failed", "skipped", "delivered")
+MISSED = ("failed", "skipped")
+BATCH = 1_000  # deliveries that one statement makes due: so many rows are locked for some milliseconds only
+MOST = 100_000  # of one call: it ends while somebody still waits for its answer
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Deliveries of one endpoint, of certain statuses, made from `since` to before `until`."""
+
+    client_id: uuid.UUID
+    endpoint_id: uuid.UUID
+    since: datetime
+    until: datetime
+    statuses: tuple[str, ...] = MISSED
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """How many are due again; and whether there are more that were left for another call."""
+
+    count: int
+    more: bool
+
+
+def retry(tx: Connection, client_id: uuid.UUID, endpoint_id: uuid.UUID, delivery_id: uuid.UUID) -> None:
+    """Make a delivery that has ended due at once. Raises NotFound; Conflict where it has not ended, or the endpoint is
+    disabled."""
+    require_enabled(tx, client_id, endpoint_id)
+    key = {"client": client_id, "endpoint": endpoint_id, "id": delivery_id}
+    status = tx.scalar(_LOCK, key)
+    if status is None:
+        raise delivery_not_found()
+    if status not in REPLAYABLE:
+        raise Conflict(f"the delivery is {status} already")
+    tx.execute(_RETRY, key)
+
+
+def replay(
+    unit: Callable[[], AbstractContextManager[Connection]], stretch: Stretch, *, most: int = MOST, batch: int = BATCH
+) -> Replayed:
+    """Make the deliveries of a stretch due again, oldest first, after all first attempts; `unit` begins a transaction,
+    and each batch has its own. Raises NotFound, and Conflict where the endpoint is disabled."""
+    count, after, found = 0, first_id(stretch.since, -SKEW), batch
+    while found == batch and count < most:
+        with unit() as tx:
+            if not count:
+                require_enabled(tx, stretch.client_id, stretch.endpoint_id)
+            ids = tx.execute(_REPLAY, {**_values(stretch), "after": after, "batch": min(batch, most - count)}).scalars()
+            replayed = sorted(ids)
+        found = len(replayed)
+        count += found
+        after = replayed[-1] if replayed else after
+    return Replayed(count, more=count == most)
+
+
+def _values(stretch: Stretch) -> dict[str, object]:
+    return {
+        "client": stretch.client_id,
+        "endpoint": stretch.endpoint_id,
+        "since": stretch.since,
+        "until": stretch.until,
+        "statuses": list(stretch.statuses),
+        "before": first_id(stretch.until, SKEW),
+    }
+
+
+_LOCK = text("""
+    SELECT status FROM webhook_delivery WHERE client_id = :client AND id = :id AND endpoint_id = :endpoint FOR UPDATE
+""")
+_RETRY = text("""
+    UPDATE webhook_delivery SET status = 'pending', priority = 0, next_attempt_at = now(), finished_at = NULL
+    WHERE client_id = :client AND id = :id AND endpoint_id = :endpoint
+""")
+_REPLAY = text("""
+    UPDATE webhook_delivery d
+    SET status = 'pending', priority = 1, next_attempt_at = now(), finished_at = NULL
+    FROM (SELECT client_id, id FROM webhook_delivery
+          WHERE client_id = :client AND endpoint_id = :endpoint AND id > :after AND id < :before
+            AND created_at >= :since AND created_at < :until AND status = ANY(CAST(:statuses AS text[]))
+          ORDER BY id LIMIT :batch FOR UPDATE) AS ended
+    WHERE d.client_id = ended.client_id AND d.id = ended.id
+    RETURNING d.id
+""")
