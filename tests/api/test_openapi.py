@@ -114,6 +114,11 @@ def hammer(operation, tenant):
         if ref != "nobody":
             there = {**things(tenant), "ref": ref}
             case.path_parameters.update({name: there[name] for name in case.path_parameters if name in there})
+            if ref == "0123456787":  # some without what a made-up header would refuse
+                for header in ("If-Match", "Idempotency-Key"):
+                    (case.headers or {}).pop(header, None)
+            if case.path.endswith("/limit") and isinstance(case.body, dict):
+                case.body.setdefault("credit_limit", 1)
             if isinstance(case.body, dict):
                 case.body.update({name: there[name] for name in ("user_id", "url", "since") if name in case.body})
         response = case.call(headers=tenant.headers)
