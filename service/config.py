@@ -58,6 +58,9 @@ class Config:
     webhook_timeout: float = 15.0
     webhook_endpoint_in_flight: int = 20
     webhook_in_flight: int = 200
+    webhook_disable_after: int = 5 * DAY
+    webhook_attempt_days: int = 30
+    webhook_delivery_days: int = 90
 
     @classmethod
     def from_environ(cls) -> Config:
@@ -97,6 +100,9 @@ def _read(env: Env) -> Config:
         webhook_timeout=_webhook_timeout(env.float("WEBHOOK_TIMEOUT", 15.0)),
         webhook_endpoint_in_flight=_positive("WEBHOOK_ENDPOINT_IN_FLIGHT", env.int("WEBHOOK_ENDPOINT_IN_FLIGHT", 20)),
         webhook_in_flight=_positive("WEBHOOK_IN_FLIGHT", env.int("WEBHOOK_IN_FLIGHT", 200)),
+        webhook_disable_after=_positive("WEBHOOK_DISABLE_AFTER", env.int("WEBHOOK_DISABLE_AFTER", 5 * DAY)),
+        webhook_attempt_days=_positive("WEBHOOK_ATTEMPT_DAYS", env.int("WEBHOOK_ATTEMPT_DAYS", 30)),
+        webhook_delivery_days=_positive("WEBHOOK_DELIVERY_DAYS", env.int("WEBHOOK_DELIVERY_DAYS", 90)),
     )
 
 

@@ -23,6 +23,7 @@ from service.ledger.idempotency import forget_old
 from service.ledger.lag import shards_left_behind
 from service.ledger.proof.checkpoint import CheckpointKeys, keep_checkpoints
 from service.webhooks.due import has_due
+from service.webhooks.retention import forget_attempts, forget_deliveries
 from workers.runtime import Runtime, runtime, stopping
 
 SWEEP_EVERY = 1.0  # seconds: how long a lost doorbell delays a change at most, together with LEFT_BEHIND
@@ -95,6 +96,14 @@ def make_partitions(run: Runtime) -> None:
         log.info("partitions made", count=made)
 
 
+def forget_webhooks(run: Runtime) -> None:
+    """Delete the deliveries and attempts that are old enough."""
+    attempts = forget_attempts(run.engine, run.config.webhook_attempt_days)
+    deliveries = forget_deliveries(run.engine, run.config.webhook_delivery_days)
+    if attempts or deliveries:
+        log.info("webhook history forgotten", attempts=attempts, deliveries=deliveries)
+
+
 def serve() -> None:
     """Do every task when it is due, until asked to stop. A task that fails is tried again at its next turn."""
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -117,6 +126,7 @@ def all_tasks() -> list[Task]:
         Task("checkpoints", CHECKPOINT_LOOK_EVERY, seal),
         Task("partitions", HOUSEKEEPING_EVERY, make_partitions),
         Task("idempotency keys", HOUSEKEEPING_EVERY, forget_keys),
+        Task("webhook history", HOUSEKEEPING_EVERY, forget_webhooks),
     ]
 
 

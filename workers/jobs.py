@@ -48,8 +48,7 @@ def deliver_due() -> None:
     """Send what is due, until nothing is or a minute has passed."""
     run = runtime()
     run.doorbell.answer(Bell(DELIVER))
-    summary = dispatch(run.engine, run.config, stop=stopping.is_set, seconds=DELIVER_SECONDS)
-    run.tally.attempted(summary.outcomes())
+    dispatch(run.engine, run.config, stop=stopping.is_set, tell=run.tally.attempted, seconds=DELIVER_SECONDS)
 
 
 def _follow_up(run: Runtime, shard: int, drained: Drained) -> None:

@@ -68,6 +68,16 @@ class WebhookDelivery(Base):
             postgresql_where=text("status = 'sending'"),
         ),
         Index("webhook_delivery_by_endpoint", "client_id", "endpoint_id", "id"),
+        Index(
+            "webhook_delivery_order",
+            "client_id",
+            "endpoint_id",
+            "customer_id",
+            "seq",
+            "id",
+            postgresql_where=text("status IN ('pending', 'sending')"),
+        ),
+        Index("webhook_delivery_finished", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
     )
 
     client_id: Mapped[UuidKey]
@@ -92,6 +102,7 @@ class WebhookAttempt(Base):
     """One HTTP POST of a delivery, written before it is sent; `outcome` is None until it is known."""
 
     __tablename__ = "webhook_attempt"
+    __table_args__ = (Index("webhook_attempt_started", "started_at"),)
 
     client_id: Mapped[UuidKey]
     delivery_id: Mapped[UuidKey]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -27,13 +28,27 @@ class Limits:
     lease: float
 
 
+class Breaker(StrEnum):
+    """What an endpoint's breaker lets through: everything, one probe, or nothing."""
+
+    CLOSED = "closed"
+    HALF_OPEN = "half open"
+    OPEN = "open"
+
+
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """An endpoint with deliveries pending, and how many of its deliveries are on their way."""
+    """An endpoint with deliveries pending, and how many of its deliveries are on their way.
+
+    `gone`: it is disabled or deleted, so that what is pending will be skipped, which takes nobody's time.
+    """
 
     address: Address
     due: bool
     sending: int
+    breaker: Breaker = Breaker.CLOSED
+    gone: bool = False
+    ordered: bool = False
 
 
 def allot(
@@ -50,14 +65,20 @@ def allot(
         if room <= 0:
             break
         last = waiting.address
-        quota = min(room, _most(waiting, room, limits) - taken.count(last)) if waiting.due else 0
+        quota = min(room, _most(waiting, room, limits, taken.count(last))) if waiting.due else 0
         if quota > 0:
             quotas[last] = quota
             room -= quota
     return quotas, last
 
 
-def _most(waiting: Waiting, room: int, limits: Limits) -> int:
+def _most(waiting: Waiting, room: int, limits: Limits, taken: int) -> int:
+    if waiting.gone:
+        return max(1, room // 2)
+    if waiting.breaker is Breaker.OPEN:
+        return 0
+    if waiting.breaker is Breaker.HALF_OPEN:
+        return min(1, limits.allowance(waiting.address)) - waiting.sending - taken
     below_cap = limits.per_endpoint - waiting.sending
     fair = max((room - waiting.sending) // 2, 0 if waiting.sending else 1)
-    return min(below_cap, fair, limits.allowance(waiting.address))
+    return min(below_cap, fair, limits.allowance(waiting.address)) - taken

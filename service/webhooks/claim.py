@@ -2,7 +2,8 @@
 
 A claim walks from endpoint to endpoint, not from delivery to delivery: the ten thousand that wait for a dead endpoint
 are one step of the walk. It goes on where the last one ended, so every endpoint has its turn however many there are,
-and first attempts are taken before retries.
+and first attempts are taken before retries. An endpoint whose breaker is open is stepped over; one that is half open
+gets one delivery, as a probe. Of an endpoint in order, the next deliveries are found by `order`.
 
 Claims of all processes take turns on one advisory lock, for a few milliseconds each; only so can each count what is in
 flight for an endpoint and know that the count still holds when it adds to it. The sending itself holds no lock and no
@@ -18,8 +19,9 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, text
 
 from service.db.transaction import transaction
-from service.webhooks.allot import Address, Limits, Waiting, allot
+from service.webhooks.allot import Address, Breaker, Limits, Waiting, allot
 from service.webhooks.due import has_due
+from service.webhooks.order import Customers, lock_heads
 from service.webhooks.schedule import MAX_ATTEMPTS
 
 PRIORITIES = (0, 1)  # first attempts and what our own processes dropped; retries
@@ -61,6 +63,7 @@ class Rotation:
 
     def __init__(self) -> None:
         self._after = dict.fromkeys(PRIORITIES, _START)
+        self.customers: dict[int, Customers] = {priority: {} for priority in PRIORITIES}
 
     def after(self, priority: int) -> Address:
         """The endpoint that had the last turn."""
@@ -94,8 +97,11 @@ def _pick(tx: Connection, limits: Limits, rotation: Rotation) -> list[_Key]:
         quotas, last = allot(walk, limits, taken)
         if last:
             rotation.moved(priority, last)
-        if quotas:
-            picked += _lock(tx, priority, quotas)
+        ordered = {waiting.address for waiting in walk if waiting.ordered and not waiting.gone}
+        if at_will := {address: quota for address, quota in quotas.items() if address not in ordered}:
+            picked += _lock(tx, priority, at_will)
+        if in_order := {address: quota for address, quota in quotas.items() if address in ordered}:
+            picked += lock_heads(tx, priority, in_order, rotation.customers[priority])
     return picked
 
 
@@ -115,7 +121,10 @@ def _step(tx: Connection, priority: int, after: Address) -> list[Waiting]:
         "window": WINDOW,
     }
     return [
-        Waiting(Address(row.client_id, row.endpoint_id), row.due, row.sending) for row in tx.execute(_WALK, parameters)
+        Waiting(
+            Address(row.client_id, row.endpoint_id), row.due, row.sending, Breaker(row.breaker), row.gone, row.ordered
+        )
+        for row in tx.execute(_WALK, parameters)
     ]
 
 
@@ -208,10 +217,16 @@ _WALK = text("""
         ) AS next
         WHERE walk.nth < :window
     )
-    SELECT client_id, endpoint_id, next_attempt_at <= now() AS due,
-           (SELECT count(*) FROM webhook_delivery s
-            WHERE s.status = 'sending' AND s.client_id = walk.client_id AND s.endpoint_id = walk.endpoint_id) AS sending
-    FROM walk
+    SELECT walk.client_id, walk.endpoint_id, walk.next_attempt_at <= now() AS due,
+           (SELECT count(*) FROM webhook_delivery s WHERE s.status = 'sending'
+            AND s.client_id = walk.client_id AND s.endpoint_id = walk.endpoint_id) AS sending,
+           CASE WHEN e.open_until > now() THEN 'open' WHEN e.open_until IS NOT NULL THEN 'half open' ELSE 'closed' END
+           AS breaker,
+           coalesce(e.gone, true) AS gone, coalesce(e.ordered, false) AS ordered
+    FROM walk LEFT JOIN LATERAL (
+        SELECT p.open_until, p.ordered, p.disabled_at IS NOT NULL OR p.deleted_at IS NOT NULL AS gone
+        FROM webhook_endpoint p WHERE p.client_id = walk.client_id AND p.id = walk.endpoint_id LIMIT 1
+    ) AS e ON true
 """)
 
 _LOCK = text("""
@@ -240,6 +255,7 @@ _LEASE = text("""
              AS picked (client_id, endpoint_id, id)
         LEFT JOIN webhook_endpoint e
                ON e.client_id = picked.client_id AND e.id = picked.endpoint_id AND e.disabled_at IS NULL
+              AND e.deleted_at IS NULL
         WHERE d.client_id = picked.client_id AND d.id = picked.id
         RETURNING d.client_id, d.endpoint_id, d.id, d.customer_id, d.seq, d.webhook_id, d.body, d.status, d.attempts,
                   e.url, e.secret, e.headers,

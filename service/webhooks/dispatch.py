@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import ParamSpec, TypeVar
 
@@ -36,11 +36,13 @@ LINGER = 0.3  # seconds without work before the loop ends: a burst has pauses
 DRAIN = 10.0  # seconds that sends may take to finish once we are told to stop; a platform kills after 30
 LEASE_SLACK = 5.0  # seconds that a lease outlasts the longest request: time to write down how it ended
 DATABASE_AWAY = 0.5  # seconds to leave a database alone that could not be reached
+TELL_EVERY = 2.0  # seconds between two reports of what has been attempted: as fresh as a metric needs to be
 PATIENCE = 5.0  # seconds that a loop about to end tries to write down its last outcomes; then the leases run out
 
 P = ParamSpec("P")
 R = TypeVar("R")
 Allowance = Callable[[Address], int]
+Tell = Callable[[Mapping[str, int]], None]
 
 log = structlog.get_logger()
 
@@ -55,10 +57,6 @@ class Summary:
     abandoned: int = 0
     skipped: int = 0
 
-    def outcomes(self) -> Mapping[str, int]:
-        """The same by name, for a metric with the outcome as its label."""
-        return asdict(self)
-
 
 def dispatch(
     engine: Engine,
@@ -66,21 +64,29 @@ def dispatch(
     *,
     stop: Callable[[], bool],
     wake: Callable[[], bool] | None = None,
+    tell: Tell | None = None,
     seconds: float = 60,
 ) -> Summary:
     """Send what is due. Returns when nothing is, or after about `seconds`, or soon after `stop()` has become true.
 
     `stop` and `wake` are asked many times a second from within the loop, so they must answer at once; `wake` true means
-    'look at the database now'. Takes one connection of the engine's pool at a time.
+    'look at the database now'. `tell` is given the attempts by outcome since the last time, every TELL_EVERY seconds
+    and at the end, from a thread. Takes one connection of the engine's pool at a time.
     """
-    return asyncio.run(_dispatch(engine, settings, stop, wake or (lambda: False), seconds))
+    return asyncio.run(_dispatch(engine, settings, stop, wake or (lambda: False), tell or (lambda _: None), seconds))
 
 
 async def _dispatch(
-    engine: Engine, settings: Config, stop: Callable[[], bool], wake: Callable[[], bool], seconds: float
+    engine: Engine,
+    settings: Config,
+    stop: Callable[[], bool],
+    wake: Callable[[], bool],
+    tell: Tell,
+    seconds: float,
 ) -> Summary:
     async with Transport(settings.webhook_allow_networks, settings.webhook_timeout, vault_of(settings)) as transport:
-        loop = _Loop(engine, settings, Sends(transport, Pace(settings.webhook_endpoint_in_flight)), stop, wake)
+        sends = Sends(transport, Pace(settings.webhook_endpoint_in_flight))
+        loop = _Loop(engine, settings, sends, stop, wake, tell)
         try:
             await loop.work(time.monotonic() + seconds)
         finally:
@@ -90,17 +96,27 @@ async def _dispatch(
 
 class _Loop:
     def __init__(
-        self, engine: Engine, settings: Config, sends: Sends, stop: Callable[[], bool], wake: Callable[[], bool]
+        self,
+        engine: Engine,
+        settings: Config,
+        sends: Sends,
+        stop: Callable[[], bool],
+        wake: Callable[[], bool],
+        tell: Tell,
     ) -> None:
         self._engine = engine
         self._settings = settings
         self._sends = sends
         self._stop = stop
         self._wake = wake
+        self._tell = tell
         self._database = ThreadPoolExecutor(1, thread_name_prefix="deliveries")
         self._rotation = Rotation()
         self._unrecorded: list[Outcome] = []
         self._tally: Counter[str] = Counter()
+        self._told: Counter[str] = Counter()
+        self._telling: asyncio.Future[None] | None = None
+        self._next_telling = time.monotonic() + TELL_EVERY
         self._next_look = self._next_record = self._busy_at = time.monotonic()
 
     async def work(self, end: float) -> None:
@@ -114,6 +130,7 @@ class _Loop:
             await self._record()
             if self._wake() or now >= self._next_look:
                 await self._claim(self._sends.allowance if now < end else self._sends.allowance_of_the_fast)
+            self._tell_now_and_then()
             await asyncio.sleep(TURN)
 
     async def finish(self) -> None:
@@ -123,9 +140,11 @@ class _Loop:
             if self._stop():
                 deadline = min(deadline, time.monotonic() + DRAIN)
             await self._record()
+            self._tell_now_and_then()
             await asyncio.sleep(TURN)
         await self._sends.cut_short()
         await self._record_the_last()
+        await self._tell_the_rest()
         self._database.shutdown(wait=False)
 
     def summary(self) -> Summary:
@@ -146,8 +165,8 @@ class _Loop:
             self._next_look = time.monotonic() + DATABASE_AWAY
             return
         self._tally.update(abandoned=claimed.abandoned, skipped=claimed.skipped)
-        self._next_look = time.monotonic() + POLL
-        if claimed.claims:
+        self._next_look = time.monotonic() + (0.0 if claimed.skipped else POLL)  # skipping leaves all the room
+        if claimed.claims or claimed.skipped:
             self._busy_at = time.monotonic()  # these may have come and gone before the next turn
         if self._stop() or time.monotonic() > start_by:
             await self._release(claimed)
@@ -174,7 +193,9 @@ class _Loop:
         if not self._unrecorded or time.monotonic() < self._next_record:
             return
         try:
-            counted = await self._in_thread(record, self._engine, self._unrecorded)
+            counted = await self._in_thread(
+                record, self._engine, self._unrecorded, self._settings.webhook_disable_after
+            )
         except Unavailable:
             self._next_record = time.monotonic() + DATABASE_AWAY
             return
@@ -182,7 +203,7 @@ class _Loop:
             log.warning("webhook outcomes came after their lease", late=len(self._unrecorded) - counted)
         self._tally.update(done.fate.outcome for done in self._unrecorded)
         self._unrecorded = []
-        self._next_look = time.monotonic()  # there is room now where there may have been none
+        self._next_look = self._busy_at = time.monotonic()  # there is room now where there may have been none
 
     async def _record_the_last(self) -> None:
         deadline = time.monotonic() + PATIENCE
@@ -190,6 +211,23 @@ class _Loop:
         while self._unrecorded and time.monotonic() < deadline:
             await asyncio.sleep(TURN)
             await self._record()
+
+    def _tell_now_and_then(self) -> None:
+        """In a thread of its own: whoever is told may be slow, and no delivery should wait for it."""
+        if time.monotonic() < self._next_telling or (self._telling and not self._telling.done()):
+            return
+        self._next_telling = time.monotonic() + TELL_EVERY
+        if news := self._tally - self._told:
+            self._told = self._tally.copy()
+            self._telling = asyncio.get_running_loop().run_in_executor(None, self._tell, news)
+
+    async def _tell_the_rest(self) -> None:
+        if self._telling:
+            await self._telling
+        self._next_telling = 0.0
+        self._tell_now_and_then()
+        if self._telling:
+            await self._telling
 
     async def _in_thread(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         loop = asyncio.get_running_loop()

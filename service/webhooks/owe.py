@@ -24,16 +24,19 @@ _NS_PER_MS = 1_000_000
 class _Subscription:
     endpoint_id: uuid.UUID
     event_types: frozenset[str] | None
+    enabled: bool
 
     def wants(self, event_type: str) -> bool:
         return self.event_types is None or event_type in self.event_types
 
 
-_Owed = tuple[uuid.UUID, Event, Message]
+_Owed = tuple[_Subscription, Event, Message]
 
 
 def owe(connection: Connection, applied: Sequence[Applied]) -> int:
-    """Write a delivery for each applied event and each enabled endpoint that wants it; how many were new.
+    """Write a delivery for each applied event and each endpoint that wants it; how many are new, and to be sent.
+
+    What a disabled endpoint would have got is written down as skipped, so that it can be replayed.
 
     An event that was owed before is not owed twice (a unique constraint says so), so a repeated call does no harm.
     """
@@ -46,7 +49,7 @@ def _subscriptions(connection: Connection, clients: set[uuid.UUID]) -> Mapping[u
     by_client: dict[uuid.UUID, list[_Subscription]] = defaultdict(list)
     for row in connection.execute(_SUBSCRIPTIONS, {"clients": list(clients)}):
         types = None if row.event_types is None else frozenset(row.event_types)
-        by_client[row.client_id].append(_Subscription(row.id, types))
+        by_client[row.client_id].append(_Subscription(row.id, types, row.disabled_at is None))
     return by_client
 
 
@@ -57,24 +60,26 @@ def _owed(applied: Sequence[Applied], by_client: Mapping[uuid.UUID, list[_Subscr
             if wanting:
                 told = message(one, event_type)
                 for subscription in wanting:
-                    yield subscription.endpoint_id, one.event, told
+                    yield subscription, one.event, told
 
 
 def _insert(connection: Connection, owed: Sequence[_Owed]) -> int:
-    inserted = connection.execute(
+    pending = connection.scalar(
         _INSERT,
         {
             "ids": uuid7s(len(owed)),
-            "endpoints": [endpoint for endpoint, _, _ in owed],
+            "endpoints": [subscription.endpoint_id for subscription, _, _ in owed],
             "clients": [event.client_id for _, event, _ in owed],
             "customers": [event.customer_id for _, event, _ in owed],
             "seqs": [event.seq for _, event, _ in owed],
             "types": [told.event_type for _, _, told in owed],
             "webhook_ids": [told.webhook_id for _, _, told in owed],
+            "enabled": [subscription.enabled for subscription, _, _ in owed],
             "bodies": [told.body for _, _, told in owed],
         },
     )
-    return inserted.rowcount
+    assert isinstance(pending, int)
+    return pending
 
 
 def uuid7s(count: int) -> list[uuid.UUID]:
@@ -92,15 +97,24 @@ def _uuid7(ticks: int) -> uuid.UUID:
 
 
 _SUBSCRIPTIONS = text("""
-    SELECT client_id, id, event_types FROM webhook_endpoint
-    WHERE client_id = ANY(CAST(:clients AS uuid[])) AND disabled_at IS NULL
+    SELECT client_id, id, event_types, disabled_at FROM webhook_endpoint
+    WHERE client_id = ANY(CAST(:clients AS uuid[])) AND deleted_at IS NULL
     ORDER BY client_id, id
 """)
 _INSERT = text("""
-    INSERT INTO webhook_delivery (client_id, id, endpoint_id, customer_id, seq, event_type, webhook_id, body)
-    SELECT * FROM unnest(
-        CAST(:clients AS uuid[]), CAST(:ids AS uuid[]), CAST(:endpoints AS uuid[]), CAST(:customers AS bigint[]),
-        CAST(:seqs AS bigint[]), CAST(:types AS text[]), CAST(:webhook_ids AS text[]), CAST(:bodies AS bytea[])
+    WITH written AS (
+        INSERT INTO webhook_delivery (client_id, id, endpoint_id, customer_id, seq, event_type, webhook_id, body,
+                                      status, next_attempt_at, finished_at)
+        SELECT client_id, id, endpoint_id, customer_id, seq, event_type, webhook_id, body,
+               CASE WHEN enabled THEN 'pending' ELSE 'skipped' END,
+               CASE WHEN enabled THEN now() END, CASE WHEN NOT enabled THEN now() END
+        FROM unnest(
+            CAST(:clients AS uuid[]), CAST(:ids AS uuid[]), CAST(:endpoints AS uuid[]), CAST(:customers AS bigint[]),
+            CAST(:seqs AS bigint[]), CAST(:types AS text[]), CAST(:webhook_ids AS text[]), CAST(:bodies AS bytea[]),
+            CAST(:enabled AS bool[])
+        ) AS owed (client_id, id, endpoint_id, customer_id, seq, event_type, webhook_id, body, enabled)
+        ON CONFLICT DO NOTHING
+        RETURNING status
     )
-    ON CONFLICT DO NOTHING
+    SELECT count(*) FILTER (WHERE status = 'pending') FROM written
 """)

@@ -2,14 +2,19 @@
 
 With the whole cap from the start, a dozen dead endpoints would take every slot before anybody knows that they are dead.
 So an endpoint begins with a few slots, gains one with each delivery (which doubles them in each round, as TCP does) and
-loses half when it did not answer at all. An answer that says no is still an answer: it holds no slot for long.
+loses half when it did not answer at all, or said that we are too many. Any other answer that says no is still an
+answer: it holds no slot for long.
 """
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from service.webhooks.allot import Address
 from service.webhooks.verdict import Delivered, Verdict
 
+# What servers and the proxies before them answer when it is too much for them.
+TOO_MUCH = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT}
 STRANGER = 4  # requests at once to an endpoint that has not answered yet
 
 
@@ -29,5 +34,5 @@ class Pace:
         window = self.window(address)
         if isinstance(verdict, Delivered):
             self._windows[address] = min(self._cap, window + 1)
-        elif verdict.status_code is None:
+        elif verdict.status_code is None or verdict.status_code in TOO_MUCH:
             self._windows[address] = max(1, window // 2)

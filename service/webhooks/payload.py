@@ -38,7 +38,8 @@ TYPES_BY_KIND: Mapping[str, tuple[str, ...]] = {
     Kind.CALLERID_ADDED: ("callerid.changed",),
     Kind.CALLERID_REMOVED: ("callerid.changed",),
 }
-EVENT_TYPES = frozenset(chain.from_iterable(TYPES_BY_KIND.values()))
+WEBHOOK_DISABLED = "webhook.disabled"  # about no event: `announce` writes it
+EVENT_TYPES = frozenset([*chain.from_iterable(TYPES_BY_KIND.values()), WEBHOOK_DISABLED])
 _ABOUT_A_HOLD = {Kind.HOLD_CAPTURED, Kind.HOLD_RELEASED, Kind.HOLD_EXPIRED}
 
 

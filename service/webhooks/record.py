@@ -1,4 +1,4 @@
-"""Outcomes back into Postgres, a batch in one statement.
+"""Outcomes back into Postgres, a batch in one transaction, and with them what they say of the endpoints' health.
 
 Each counts only while its lease is still the sender's: a result that comes after the lease ran out and the delivery
 was claimed anew changes nothing. Recording the same batch twice is therefore harmless, and so is not knowing whether
@@ -10,13 +10,17 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Engine, text
 
-from service.db.transaction import single_statement, transaction
+from service.db.transaction import transaction
 from service.webhooks.claim import Claim
+from service.webhooks.health import DAY, note
 from service.webhooks.schedule import MAX_ATTEMPTS, delay
-from service.webhooks.verdict import CutShort, Delivered, Permanent, Verdict
+from service.webhooks.verdict import CutShort, Delivered, Permanent, Retryable, Verdict
+
+DISABLE_AFTER = 5 * DAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,29 +59,40 @@ def fate(verdict: Verdict, attempts: int, draw: float) -> Fate:
             again = attempts < MAX_ATTEMPTS
             return Fate("abandoned", "pending", after=0.0, priority=0) if again else Fate("abandoned", "failed")
         case _:
-            after = delay(attempts, draw)
+            after = _not_before(verdict, delay(attempts, draw))
             return Fate("failed", "failed") if after is None else Fate("retry", "pending", after)
 
 
-def record(engine: Engine, outcomes: Sequence[Outcome]) -> int:
-    """Write outcomes down; how many still counted. Raises Unavailable, and may be called again with the same."""
-    with single_statement(engine) as connection:
-        return connection.execute(
-            _RECORD,
-            {
-                "clients": [o.claim.address.client_id for o in outcomes],
-                "ids": [o.claim.id for o in outcomes],
-                "tokens": [o.claim.token for o in outcomes],
-                "numbers": [o.claim.attempt for o in outcomes],
-                "outcomes": [o.fate.outcome for o in outcomes],
-                "statuses": [o.fate.status for o in outcomes],
-                "priorities": [o.fate.priority for o in outcomes],
-                "delays": [o.fate.after for o in outcomes],
-                "codes": [o.verdict.status_code for o in outcomes],
-                "milliseconds": [o.milliseconds for o in outcomes],
-                "errors": [o.verdict.error for o in outcomes],
-            },
-        ).rowcount
+def _not_before(verdict: Retryable, after: float | None) -> float | None:
+    """Not before the endpoint wants it, where it said when; but no attempt more than the schedule has."""
+    return after if after is None or verdict.wait is None else max(after, verdict.wait)
+
+
+def record(engine: Engine, outcomes: Sequence[Outcome], disable_after: float = DISABLE_AFTER) -> int:
+    """Write outcomes down; how many still counted. Raises Unavailable, and may be called again with the same.
+
+    `disable_after`: seconds of nothing but failures after which an endpoint is disabled.
+    """
+    with transaction(engine) as tx:
+        counted = set(tx.scalars(_RECORD, _columns(outcomes)))
+        note(tx, ((o.claim.address, o.verdict) for o in outcomes if o.claim.id in counted), disable_after)
+    return len(counted)
+
+
+def _columns(outcomes: Sequence[Outcome]) -> dict[str, list[Any]]:
+    return {
+        "clients": [o.claim.address.client_id for o in outcomes],
+        "ids": [o.claim.id for o in outcomes],
+        "tokens": [o.claim.token for o in outcomes],
+        "numbers": [o.claim.attempt for o in outcomes],
+        "outcomes": [o.fate.outcome for o in outcomes],
+        "statuses": [o.fate.status for o in outcomes],
+        "priorities": [o.fate.priority for o in outcomes],
+        "delays": [o.fate.after for o in outcomes],
+        "codes": [o.verdict.status_code for o in outcomes],
+        "milliseconds": [o.milliseconds for o in outcomes],
+        "errors": [o.verdict.error for o in outcomes],
+    }
 
 
 def release(engine: Engine, claims: Sequence[Claim]) -> None:
@@ -116,6 +131,7 @@ _RECORD = text("""
         finished_at = clock_timestamp()
     FROM recorded JOIN result r USING (client_id, id)
     WHERE a.client_id = r.client_id AND a.delivery_id = r.id AND a.number = r.number
+    RETURNING a.delivery_id
 """)
 _RELEASE = text("""
     WITH released AS (

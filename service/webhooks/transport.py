@@ -1,7 +1,7 @@
 """One POST, with nothing in it that a subscriber could use against us or against other subscribers.
 
 A total timeout that holds against a dripping server, no redirects, no cookies, no proxies from the environment, no
-decompression, an answer read to 16 KB and dropped, and the guard under every dial.
+decompression (so no bomb to go off), an answer read to 16 KB and dropped, and the guard under every dial.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from types import TracebackType
 import aiohttp
 import structlog
 
+from service.clock import now
 from service.config import Network
 from service.webhooks.claim import Claim
 from service.webhooks.guard import AddressRefused, guarded_sockets
 from service.webhooks.headers import read_headers
 from service.webhooks.resolver import ThreadedResolver
+from service.webhooks.retry_after import seconds_to_wait
 from service.webhooks.signing import signature
 from service.webhooks.vault import Vault
 from service.webhooks.verdict import Failure, Retryable, Verdict, judge
@@ -85,8 +87,8 @@ class Transport:
         async with session.post(
             claim.url, data=claim.body, headers=self._headers(claim, int(time.time())), allow_redirects=False
         ) as answer:
-            await _drop(answer.content)
-            return judge(answer.status)
+            wait = seconds_to_wait(answer.headers.get("Retry-After"), now())
+            return judge(answer.status, wait=wait, too_large=await _is_too_large(answer.content))
 
     def _headers(self, claim: Claim, timestamp: int) -> dict[str, str]:
         """The subscriber's own headers, and ours. Secrets are in clear here only, for as long as one request takes."""
@@ -99,11 +101,12 @@ class Transport:
         }
 
 
-async def _drop(content: aiohttp.StreamReader) -> None:
+async def _is_too_large(content: aiohttp.StreamReader) -> bool:
     """Read an answer to its end, so that the connection can be used again; but no further than MAX_ANSWER."""
-    left = MAX_ANSWER
+    left = MAX_ANSWER + 1
     while left > 0 and (chunk := await content.read(left)):
         left -= len(chunk)
+    return left <= 0
 
 
 def failure_of(error: Exception) -> Failure:

@@ -25,6 +25,7 @@ class Failure(StrEnum):
     TLS = "tls"
     DISCONNECTED = "disconnected"
     BAD_ANSWER = "bad answer"
+    TOO_LARGE = "too large"  # a 2xx with a body that no answer to a webhook needs
     CUT_SHORT = "cut short"  # this process was told to stop
     INTERNAL = "internal"  # a bug of ours; the log has the trace
 
@@ -39,10 +40,11 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Retryable:
-    """Not this time."""
+    """Not this time; `wait`: the seconds for which the endpoint asked to be left alone, if it did."""
 
     error: Failure
     status_code: int | None = None
+    wait: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +66,15 @@ class CutShort:
 Verdict = Delivered | Retryable | Permanent | CutShort
 
 
-def judge(status_code: int) -> Verdict:
-    """What an HTTP status means (Standard Webhooks: 2xx is success, 410 is a wish to hear no more)."""
+def judge(status_code: int, *, wait: float | None = None, too_large: bool = False) -> Verdict:
+    """What an HTTP status means (Standard Webhooks: 2xx is success, 410 is a wish to hear no more).
+
+    `wait`: the seconds that `Retry-After` asked for; `too_large`: the answer was longer than we read.
+    """
     if 200 <= status_code < 300:  # noqa: PLR2004  the classes of RFC 9110
-        return Delivered(status_code)
+        return Retryable(Failure.TOO_LARGE, status_code) if too_large else Delivered(status_code)
     if status_code == HTTPStatus.GONE:
         return Permanent(Failure.GONE, status_code)
     if 300 <= status_code < 400:  # noqa: PLR2004
         return Retryable(Failure.REDIRECT, status_code)
-    return Retryable(Failure.STATUS, status_code)
+    return Retryable(Failure.STATUS, status_code, wait)

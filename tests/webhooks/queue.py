@@ -67,10 +67,10 @@ class Queue:
 
     def owe_to(self, url: str, events: int = 1) -> uuid.UUID:
         """Owe events to one endpoint, and only to it, so that tests can say how much each has."""
-        self.run("UPDATE webhook_endpoint SET disabled_at = now() WHERE client_id = :client")
+        self.run("UPDATE webhook_endpoint SET deleted_at = now() WHERE client_id = :client")
         endpoint = self.endpoint(url)
         self.owe(events)
-        self.run("UPDATE webhook_endpoint SET disabled_at = NULL WHERE client_id = :client")
+        self.run("UPDATE webhook_endpoint SET deleted_at = NULL WHERE client_id = :client")
         return endpoint
 
     def statuses(self, endpoint: uuid.UUID | None = None) -> Counter[str]:
@@ -91,11 +91,28 @@ class Queue:
         return self.rows("SELECT * FROM webhook_delivery WHERE client_id = :client ORDER BY id")
 
     def due_again(self) -> None:
-        """As if the time of every retry had come."""
+        """As if the time of every retry had come, and every pause of a breaker were over."""
+        self.breakers_half_open()
         self.run(
             "UPDATE webhook_delivery SET next_attempt_at = now() - interval '1 s' "
             "WHERE client_id = :client AND status = 'pending'"
         )
+
+    def breakers_half_open(self) -> None:
+        """As if the pause of every breaker were over."""
+        self.run(
+            "UPDATE webhook_endpoint SET open_until = now() - interval '1 s' "
+            "WHERE client_id = :client AND open_until IS NOT NULL"
+        )
+
+    def health(self, endpoint: uuid.UUID) -> Any:
+        """An endpoint's row, with `pause`: the seconds until its breaker lets a probe through."""
+        (row,) = self.rows(
+            "SELECT *, extract(epoch FROM open_until - now()) AS pause FROM webhook_endpoint "
+            "WHERE client_id = :client AND id = :endpoint",
+            endpoint=endpoint,
+        )
+        return row
 
     def leases_run_out(self) -> None:
         """As if every lease had run out."""

@@ -1,5 +1,6 @@
 import threading
 import time
+from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 
@@ -55,11 +56,11 @@ def test_a_retry_has_the_same_id_and_bytes_and_a_new_timestamp(queue, subscriber
 
 
 def test_a_retry_waits_five_seconds_or_a_fifth_more_or_less(queue, subscriber, send):
-    queue.owe_to(subscriber.url("/hook", answers(503)), events=20)
+    queue.owe_to(subscriber.url("/hook", answers(503)), events=4)
     send()
     waits = queue.rows("SELECT extract(epoch FROM next_attempt_at - now()) AS seconds FROM webhook_delivery")
     assert all(2.5 < row.seconds < 6 for row in waits)
-    assert len({row.seconds for row in waits}) == 20  # jitter: they don't come back together
+    assert len({row.seconds for row in waits}) == 4  # jitter: they don't come back together
     assert not has_due(queue.engine)
 
 
@@ -266,3 +267,25 @@ def test_told_to_stop_before_it_begins_it_takes_nothing(queue, subscriber, engin
     assert dispatch(engine, settings, stop=lambda: True) == Summary()
     assert queue.statuses() == {"pending": 5}
     assert dispatch(engine, settings, stop=lambda: False) == Summary(delivered=5)
+
+
+def test_the_figures_are_told_while_it_runs_and_add_up_in_the_end(queue, engine, settings, subscriber, monkeypatch):
+    monkeypatch.setattr(dispatch_module, "TELL_EVERY", 0.2)
+    queue.owe_to(subscriber.url("/hook", answers(200, after=0.3)), events=20)
+    told, under_way = [], []
+
+    def tell(outcomes):
+        told.append(Counter(outcomes))
+        under_way.append(queue.statuses()["delivered"] < 20)
+
+    dispatch(engine, settings, stop=lambda: False, tell=tell)
+    assert under_way[0]
+    assert sum(told, Counter()) == {"delivered": 20}
+
+
+def test_one_that_is_slow_to_be_told_holds_up_no_delivery(queue, engine, settings, subscriber, monkeypatch):
+    monkeypatch.setattr(dispatch_module, "TELL_EVERY", 0.05)
+    queue.owe_to(subscriber.url("/hook", answers(200, after=0.1)), events=40)
+    dispatch(engine, settings, stop=lambda: False, tell=lambda _: time.sleep(1.5))
+    arrived = [received.at for received in subscriber.received]
+    assert max(arrived) - min(arrived) < 1.4

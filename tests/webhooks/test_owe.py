@@ -53,7 +53,7 @@ def test_an_endpoint_gets_the_types_that_it_asked_for(queue):
     assert [d.event_type for d in queue.deliveries()] == ["customer.status.changed"]
 
 
-def test_a_disabled_endpoint_is_owed_nothing(queue):
+def test_nothing_is_to_be_sent_to_a_disabled_endpoint(queue):
     queue.endpoint("https://a.example/")
     queue.run("UPDATE webhook_endpoint SET disabled_at = now() WHERE client_id = :client")
     assert queue.owe() == 0

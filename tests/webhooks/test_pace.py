@@ -35,6 +35,13 @@ def test_an_answer_that_says_no_changes_nothing():
     assert pace.window(ENDPOINT) == STRANGER
 
 
+def test_an_answer_that_says_too_much_halves():
+    for status in (429, 502, 504):
+        pace = Pace(cap=20)
+        pace.ended(ENDPOINT, Retryable(Failure.STATUS, status))
+        assert pace.window(ENDPOINT) == STRANGER // 2
+
+
 def test_what_one_endpoint_does_is_no_business_of_another():
     pace = Pace(cap=20)
     pace.ended(ENDPOINT, CutShort())

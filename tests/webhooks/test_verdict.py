@@ -29,6 +29,16 @@ def test_a_retryable_failure_waits_its_turn_behind_first_attempts():
     assert fate(Retryable(Failure.TIMEOUT), 1, 0.5) == Fate("retry", "pending", after=5, priority=1)
 
 
+def test_an_endpoint_that_says_when_is_not_tried_before():
+    assert fate(Retryable(Failure.STATUS, 503, wait=60.0), 1, 0.5).after == 60
+    assert fate(Retryable(Failure.STATUS, 503, wait=2.0), 1, 0.5).after == 5
+    assert fate(Retryable(Failure.STATUS, 503, wait=2.0), MAX_ATTEMPTS, 0.5) == Fate("failed", "failed")
+
+
+def test_a_2xx_with_a_book_for_an_answer_is_tried_again():
+    assert judge(200, too_large=True) == Retryable(Failure.TOO_LARGE, 200)
+
+
 def test_the_last_failure_is_final():
     assert fate(Retryable(Failure.TIMEOUT), MAX_ATTEMPTS, 0.5) == Fate("failed", "failed")
 

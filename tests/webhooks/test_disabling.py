@@ -1,0 +1,123 @@
+"""An endpoint that is given up: when, why, who is told, and that nothing it was owed is lost."""
+
+import json
+
+import pytest
+
+from service.access.keys import create_client
+from service.webhooks.allot import Limits
+from service.webhooks.claim import Rotation, claim
+from service.webhooks.record import outcome, record
+from service.webhooks.verdict import Delivered, Failure, Permanent, Retryable
+from tests.webhooks.queue import Queue
+from tests.webhooks.subscriber import answers
+
+LIMITS = Limits(room=1000, per_endpoint=100, allowance=lambda _: 100, lease=30.0)
+GONE = Permanent(Failure.GONE, 410)
+
+
+def end_all(queue, verdict, **options):
+    claims = claim(queue.engine, LIMITS, Rotation()).claims
+    record(queue.engine, [outcome(c, verdict, 7) for c in claims], **options)
+    return claims
+
+
+def failing_for(queue, interval):
+    queue.run(
+        "UPDATE webhook_endpoint SET failing_since = now() - CAST(:interval AS interval), failures = 30 "
+        "WHERE client_id = :client",
+        interval=interval,
+    )
+
+
+def test_after_five_days_of_nothing_but_failures_it_is_disabled(queue):
+    endpoint = queue.owe_to("https://a.example/")
+    failing_for(queue, "4 days 23 hours")
+    end_all(queue, Retryable(Failure.TIMEOUT))
+    assert queue.health(endpoint).disabled_at is None
+    failing_for(queue, "5 days 1 second")
+    queue.due_again()
+    end_all(queue, Retryable(Failure.TIMEOUT))
+    assert queue.health(endpoint).disabled_at is not None
+    assert queue.health(endpoint).disabled_reason == "failing for 5 days"
+
+
+def test_one_delivery_in_those_five_days_saves_it(queue):
+    endpoint = queue.owe_to("https://a.example/")
+    failing_for(queue, "6 days")
+    end_all(queue, Delivered(200))
+    health = queue.health(endpoint)
+    assert (health.disabled_at, health.failures, health.failing_since) == (None, 0, None)
+
+
+def test_how_long_is_for_the_operator_to_say(queue):
+    endpoint = queue.owe_to("https://a.example/")
+    failing_for(queue, "25 hours")
+    end_all(queue, Retryable(Failure.STATUS, 500), disable_after=86_400)
+    assert queue.health(endpoint).disabled_reason == "failing for 1 day"
+
+
+def test_one_that_says_gone_is_disabled_at_once_and_its_deliveries_are_skipped(queue, subscriber, send):
+    endpoint = queue.owe_to(subscriber.url("/gone", answers(410)), events=300)
+    send()
+    assert queue.health(endpoint).disabled_reason == "gone"
+    asked = len(subscriber.received)
+    assert asked <= 8
+    assert queue.statuses() == {"failed": asked, "skipped": 300 - asked}
+    assert len(queue.attempts()) == asked
+
+
+def test_the_clients_other_endpoints_are_told_if_they_want_it(queue, engine):
+    wants, wants_all = queue.endpoint("https://b.example/", ["webhook.disabled"]), queue.endpoint("https://c.example/")
+    queue.endpoint("https://d.example/", ["customer.created"])
+    off, deleted = queue.endpoint("https://e.example/"), queue.endpoint("https://f.example/")
+    stranger = Queue(engine, create_client(engine, "stranger"))
+    stranger.endpoint("https://g.example/")
+    endpoint = queue.owe_to("https://a.example/hook?token=secret")
+    queue.run("UPDATE webhook_endpoint SET disabled_at = now() WHERE id = :id", id=off)
+    queue.run("UPDATE webhook_endpoint SET deleted_at = now() WHERE id = :id", id=deleted)
+    end_all(queue, GONE)
+    told = [d for d in queue.deliveries() if d.event_type == "webhook.disabled"]
+    assert {d.endpoint_id for d in told} == {wants, wants_all}
+    assert {(d.customer_id, d.status, d.attempts) for d in told} == {(0, "pending", 0)}
+    assert len({(d.seq, d.webhook_id, bytes(d.body)) for d in told}) == 1
+    message = json.loads(told[0].body)
+    assert message["type"] == "webhook.disabled"
+    assert message["data"] == {"endpoint_id": str(endpoint), "url": "https://a.example/hook", "reason": "gone"}
+    assert stranger.statuses() == {}
+
+
+def test_it_is_told_once(queue):
+    queue.owe_to("https://a.example/", events=3)
+    queue.endpoint("https://b.example/")
+    claims = claim(queue.engine, LIMITS, Rotation()).claims
+    for one in claims:
+        record(queue.engine, [outcome(one, GONE, 7)])
+    assert [d.event_type for d in queue.deliveries()].count("webhook.disabled") == 1
+
+
+def test_what_happens_while_it_is_disabled_is_written_down_as_skipped(queue):
+    endpoint = queue.endpoint("https://a.example/", ["customer.status.changed"])
+    queue.run("UPDATE webhook_endpoint SET disabled_at = now() WHERE client_id = :client")
+    assert queue.owe(kind="status.set") == 0
+    assert queue.owe(kind="credit.set") == 0  # it never wanted that
+    (delivery,) = queue.deliveries()
+    assert (delivery.endpoint_id, delivery.status, delivery.attempts) == (endpoint, "skipped", 0)
+    assert delivery.finished_at is not None
+    assert delivery.next_attempt_at is None
+    assert json.loads(delivery.body)["type"] == "customer.status.changed"
+
+
+def test_a_deleted_endpoint_is_owed_nothing_at_all(queue):
+    queue.endpoint("https://a.example/")
+    queue.run("UPDATE webhook_endpoint SET disabled_at = now(), deleted_at = now() WHERE client_id = :client")
+    assert queue.owe() == 0
+    assert queue.deliveries() == []
+
+
+@pytest.mark.parametrize("breaker", ["now() + interval '1 hour'", "now() - interval '1 hour'"])
+def test_what_waits_behind_a_breaker_is_skipped_once_its_endpoint_is_disabled(queue, send, breaker):
+    queue.owe_to("https://a.example/", events=500)
+    queue.run(f"UPDATE webhook_endpoint SET disabled_at = now(), open_until = {breaker} WHERE client_id = :client")
+    assert send().skipped == 500
+    assert queue.statuses() == {"skipped": 500}
