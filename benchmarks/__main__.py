@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from benchmarks import bulk, drain, idle, put_credit, redis_away, verify
+from benchmarks import bulk, deliver, drain, idle, put_credit, redis_away, verify
 from benchmarks.figures import Figure
 from benchmarks.stage import Stage, stage
 
@@ -21,6 +21,7 @@ MEASURES: dict[str, Callable[[Stage, int, float], Iterator[Figure]]] = {
     "put": put_credit.measure,
     "bulk": bulk.measure,
     "drain": drain.measure,
+    "deliver": deliver.measure,
     "redis": redis_away.measure,
     "idle": idle.measure,
     "verify": verify.measure,
