@@ -100,7 +100,7 @@ def _log(done: Outcome) -> None:
     log.info(
         "webhook attempt",
         webhook_id=claim.webhook_id,
-        event_id=event_id(claim.customer_id, claim.seq),
+        event_id=event_id(claim.customer_id, claim.seq) if claim.customer_id else None,  # a message about no event
         endpoint_id=str(claim.address.endpoint_id),
         delivery_id=str(claim.id),
         attempt=claim.attempt,

@@ -1,7 +1,9 @@
 """Old attempts and deliveries are forgotten; nothing that is still to be sent is."""
 
 import pytest
+from sqlalchemy import text
 
+from service.db.transaction import single_statement
 from service.webhooks import retention
 from service.webhooks.retention import forget_attempts, forget_deliveries
 from tests.webhooks.subscriber import answers
@@ -56,6 +58,24 @@ def test_it_takes_as_many_batches_as_it_needs(queue, engine, monkeypatch):
     queue.owe(30)
     age(queue, 91)
     assert forget_deliveries(engine, 90) == 30
+
+
+def test_the_oldest_are_found_by_an_index(queue, engine):
+    queue.endpoint("https://a.example/")
+    queue.run("UPDATE webhook_endpoint SET disabled_at = now() WHERE client_id = :client")
+    queue.owe(2000)
+    queue.run(
+        "INSERT INTO webhook_attempt (client_id, delivery_id, number) "
+        "SELECT client_id, id, 1 FROM webhook_delivery WHERE client_id = :client"
+    )
+    with single_statement(engine) as connection:
+        connection.execute(text("VACUUM ANALYZE webhook_delivery, webhook_attempt"))
+        for statement, index in (
+            (retention._FORGET_ATTEMPTS, "webhook_attempt_started"),
+            (retention._FORGET_DELIVERIES, "webhook_delivery_finished"),
+        ):
+            explained = connection.execute(text(f"EXPLAIN {statement.text}"), {"days": 30, "limit": 100}).scalars()
+            assert f"using {index}" in "\n".join(explained)
 
 
 def test_the_clock_does_it(three_done, engine, config):
