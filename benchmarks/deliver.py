@@ -18,6 +18,7 @@ from benchmarks.stage import Stage
 from service.access.keys import find_client
 from service.db.transaction import reading, transaction
 from service.webhooks.endpoints import add_endpoint
+from service.webhooks.vault import vault_of
 
 LOOPBACK = [IPv4Network("127.0.0.0/8")]
 ENDPOINTS = 20
@@ -31,15 +32,16 @@ _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 def measure(stage: Stage, rounds: int, seconds: float) -> Iterator[Figure]:
     """Deliveries a second, from the first that arrives to the last, by the aim; then with a tenth of them stuck."""
-    engine, count = stage.engine(), max(500, round(AIM * seconds))
+    engine, count, vault = stage.engine(), max(500, round(AIM * seconds)), vault_of(stage.config)
     client = find_client(engine, "demo")
     healthy: list[float] = []
     beside: list[float] = []
     with _subscriber() as subscriber:
         living = [
-            add_endpoint(engine, client, subscriber.url(f"/{n}"), allow_networks=LOOPBACK)[0] for n in range(ENDPOINTS)
+            add_endpoint(engine, client, subscriber.url(f"/{n}"), allow_networks=LOOPBACK, vault=vault)[0]
+            for n in range(ENDPOINTS)
         ]
-        dead, _ = add_endpoint(engine, client, subscriber.url("/never"), allow_networks=LOOPBACK)
+        dead, _ = add_endpoint(engine, client, subscriber.url("/never"), allow_networks=LOOPBACK, vault=vault)
         stage.environ["WEBHOOK_TIMEOUT"] = TIMEOUT
         stage.start_line("deliver")
         stage.start_line("clock")
