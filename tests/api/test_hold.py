@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from service.db.transaction import transaction
 from service.ledger.holds import expire_holds
-from tests.support.ledger import apply_everything, assert_applied, assert_sound, events, projection
+from tests.support.ledger import all_of, apply_everything, assert_applied, assert_sound, events, projection
 
 
 @pytest.fixture
@@ -105,11 +105,11 @@ class TestItsTimeIsOver:
     def test_the_clock_says_so_in_an_event_of_its_own(self, api, engine, held):
         customer, held_id = held
         let_pass(engine, held_id)
-        assert f"evt_{customer}_3" in [done.event_id for done in expire_holds(engine)]
+        assert f"evt_{customer}_3" in [done.event_id for done in all_of(expire_holds, engine)]
         event = events(engine, customer)[-1]
         assert (event.kind, event.actor, event.delta, event.held_after) == ("hold.expired", "system", 0, 0)
         assert api.get(f"/v1/hold/{held_id}").json["status"] == "expired"
-        assert f"evt_{customer}_3" not in [done.event_id for done in expire_holds(engine)]
+        assert f"evt_{customer}_3" not in [done.event_id for done in all_of(expire_holds, engine)]
         assert_sound(engine, customer)
 
     def test_before_the_clock_has_come_by_nothing_is_held_any_more(self, api, engine, held):
@@ -121,7 +121,7 @@ class TestItsTimeIsOver:
             assert api.put(f"/v1/hold/{held_id}/{way}").error == f"{held_id} has expired"
         assert hold(api, customer, 10).status == 200
         assert hold(api, customer, 0.00001).status == 409
-        expire_holds(engine)
+        all_of(expire_holds, engine)
         assert balance(api, customer) == (10, 10, 0)
         assert_sound(engine, customer)
 
@@ -129,12 +129,12 @@ class TestItsTimeIsOver:
         customer, held_id = held
         api.put(f"/v1/hold/{held_id}/capture")
         let_pass(engine, held_id)
-        expire_holds(engine)
+        all_of(expire_holds, engine)
         assert [event.kind for event in events(engine, customer)][2:] == ["hold.captured"]
 
     def test_one_whose_time_is_not_over_is_left_alone(self, engine, held):
         customer, _ = held
-        expire_holds(engine)
+        all_of(expire_holds, engine)
         assert len(events(engine, customer)) == 2
 
 

@@ -23,7 +23,7 @@ from service.ledger.proof.history import Selection
 from service.ledger.proof.verify import verify
 from service.webhooks.owe import owe
 from tests.support.client import Answer, ApiClient, api_client
-from tests.support.ledger import apply_everything, assert_applied, assert_sound
+from tests.support.ledger import all_of, apply_everything, assert_applied, assert_sound
 from tests.support.life_draws import BIGGEST, BULK, CID, MANNER, MAYBE, NAMED, NUMBERED, POSITIVE, SIGNED, WHO
 from tests.support.life_model import NAMES, Account, Book, Done, Refused, Why, spelled, without_doubles
 
@@ -125,7 +125,7 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def expire(self):
-        expire_holds(self.engine)
+        all_of(expire_holds, self.engine)
         for client, customer, seq, moment in self.lapsed:
             self.ends_at(customer, seq, moment)  # as its event has it
             client.book.expire(customer, seq)

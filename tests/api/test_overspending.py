@@ -16,7 +16,7 @@ from sqlalchemy import text
 from service import clock
 from service.db.transaction import transaction
 from service.ledger.holds import expire_holds
-from tests.support.ledger import apply_everything, assert_applied, assert_sound, events, rows, stream
+from tests.support.ledger import all_of, apply_everything, assert_applied, assert_sound, events, rows, stream
 from tests.support.parallel import at_once
 
 MANY = 32
@@ -140,7 +140,7 @@ def test_a_hold_that_ends_while_it_is_captured_and_released_ends_once(api, engin
         def expire(customer=customer, over=over):
             deadline = time.monotonic() + 10
             while stream(engine, customer).held and time.monotonic() < deadline:
-                expire_holds(engine)
+                all_of(expire_holds, engine)
             over.set()
             return []
 
@@ -302,7 +302,7 @@ def test_a_hold_whose_time_is_over_frees_its_amount_before_the_clock_comes_by(ap
     assert second.status == 200
     assert outcome(hold(api, customer, False, 0, amount=1)) == INSUFFICIENT
     assert outcome(api.put(f"/v1/hold/{first}/capture")) == (409, f"{first} has expired")
-    expire_holds(engine)
+    all_of(expire_holds, engine)
     assert stream(engine, customer).held == 10
     assert outcome(hold(api, customer, False, 0, amount=1)) == INSUFFICIENT
     assert_sound(engine, customer)

@@ -12,7 +12,7 @@ from service.customers import expiry
 from service.customers.expiry import expire_customers
 from service.db.transaction import transaction
 from service.ledger.event import Status
-from tests.support.ledger import apply_everything, assert_applied, assert_sound, events, rows
+from tests.support.ledger import all_of, apply_everything, assert_applied, assert_sound, events, rows
 
 DAY = timedelta(days=1)
 YESTERDAY = clock.now() - DAY
@@ -36,7 +36,7 @@ NOT_OVER = [
 
 def expire(engine, customer):
     """Let the clock come by; the events that it wrote for a customer."""
-    return [done.event_id for done in expire_customers(engine) if done.customer_id == customer]
+    return [done.event_id for done in all_of(expire_customers, engine) if done.customer_id == customer]
 
 
 @pytest.mark.parametrize("fields", OVER)

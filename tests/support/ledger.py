@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import Engine, Row, text
 
 from service.db.transaction import reading
+from service.ledger.command import Appended
 from service.ledger.drain import SHARDS, drain
 from service.ledger.proof.chain import COLUMNS_AS_TEXT, hash_of
 from service.webhooks.owe import owe
@@ -73,3 +74,11 @@ def assert_applied(engine: Engine, customer: int) -> None:
     shown = projection(engine, customer)
     assert (shown.credit, shown.status, shown.applied_seq) == (head.balance, head.status, head.last_seq)
     assert not rows(engine, "SELECT FROM outbox WHERE customer_id = :id", id=customer)
+
+
+def all_of(batch: Callable[[Engine], list[Appended]], engine: Engine) -> list[Appended]:
+    """What the clock does turn by turn (`expire_holds`, `expire_customers`), until nothing is left to do."""
+    done: list[Appended] = []
+    while more := batch(engine):
+        done += more
+    return done
