@@ -83,6 +83,7 @@ SENTENCES: dict[int, tuple[str, ...]] = {
         "the delivery is pending already",
         "what was kept encrypted cannot be read with the keys that are set now",
         "the balance would have more than 10 digits before the point",
+        "a client can have 20 webhooks at most",
         "Idempotency-Key: the first request with it is still in flight",
     ),
     412: ("the customer has changed since: read it again",),

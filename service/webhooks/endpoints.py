@@ -18,7 +18,7 @@ from sqlalchemy import exc as sa
 from service.config import Network
 from service.db.transaction import reading, transaction
 from service.errors import Conflict, Invalid, NotFound
-from service.models import WebhookEndpoint
+from service.models import Client, WebhookEndpoint
 from service.webhooks.headers import check_headers, read_headers, write_headers
 from service.webhooks.payload import EVENT_TYPES
 from service.webhooks.signing import new_secret
@@ -28,6 +28,7 @@ from service.webhooks.vault import Vault
 KEEP_FOR = 24 * 3600  # seconds that an old secret signs along, unless asked otherwise
 KEEP_FOR_MOST = 7 * 24 * 3600
 ASKED_FOR = "asked for"  # why an endpoint is disabled that nobody but its owner has disabled
+MOST_ENDPOINTS = 20  # of a client
 _E = WebhookEndpoint
 
 
@@ -84,7 +85,15 @@ def add_endpoint(
 def create_endpoint(
     tx: Connection, client_id: uuid.UUID, new: NewEndpoint, vault: Vault, *, allow_networks: Sequence[Network] = ()
 ) -> tuple[Endpoint, str]:
-    """Register an endpoint; and its secret, this once. Raises Invalid where it is not one that we would send to."""
+    """Register an endpoint; and its secret, this once.
+
+    Raises Invalid where it is not one that we would send to, Conflict where the client has MOST_ENDPOINTS already: each
+    event is written down for each of them.
+    """
+    tx.execute(select(Client.id).where(Client.id == client_id).with_for_update())  # two at once count one by one
+    there = tx.scalars(select(_E.id).where(_E.client_id == client_id, _E.deleted_at.is_(None))).all()
+    if len(there) >= MOST_ENDPOINTS:
+        raise Conflict(f"a client can have {MOST_ENDPOINTS} webhooks at most")
     secret = new_secret()
     said = {
         "url": new.url,

@@ -208,3 +208,11 @@ def test_a_type_that_does_not_exist_is_refused(api):
     answer = api.post("/v1/webhook", {"url": URL, "event_types": ["customer.exploded"]})
     assert answer.status == 400
     assert answer.error.startswith("event_types: must be some of callerid.changed")
+
+
+def test_a_client_can_have_so_many_and_one_more_once_another_is_deleted(api):
+    made = [api.post("/v1/webhook", {"url": f"http://127.0.0.1:9/{n}"}) for n in range(21)]
+    assert [answer.status for answer in made] == [200] * 20 + [409]
+    assert made[-1].error == "a client can have 20 webhooks at most"
+    assert api.call("DELETE", f"/v1/webhook/{made[0].json['id']}").status == 200
+    assert api.post("/v1/webhook", {"url": "http://127.0.0.1:9/again"}).status == 200
