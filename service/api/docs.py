@@ -11,6 +11,7 @@ from typing import Any
 from flask import Blueprint, Flask, Response, redirect
 from flask_smorest import Api
 from flask_swagger_ui import get_swaggerui_blueprint
+from marshmallow.fields import Field
 from werkzeug.wrappers import Response as BaseResponse
 
 from service.api import fields
@@ -131,6 +132,28 @@ _HEADER_OF = {
 _HEADERS = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After"}
 
 
+# What our own fields look like in JSON.
+_FIELDS: tuple[tuple[type[Field[Any]], str], ...] = (
+    (fields.Credit, "number"),
+    (fields.Amount, "number"),
+    (fields.WholeNumber, "integer"),
+    (fields.CustomerId, "string"),
+    (fields.Digits, "string"),
+    (fields.Flag, "string"),
+    (fields.TrueOrFalse, "boolean"),
+    (CommandList, "array"),
+    (HeaderMap, "object"),
+    (fields.QueryCredit, "number"),
+    (fields.Whole, "integer"),
+    (fields.PlainText, "string"),
+    (fields.CallerIdText, "string"),
+    (fields.StatusName, "string"),
+    (fields.StatusFilter, "string"),
+    (fields.Moment, "string"),
+    (Cursor, "string"),
+)
+
+
 def make_api(app: Flask) -> Api:
     """The collector of blueprints and their docs."""
     app.config |= {"API_TITLE": TITLE, "API_VERSION": VERSION, "OPENAPI_VERSION": "3.1.0"}
@@ -154,25 +177,7 @@ def make_api(app: Flask) -> Api:
     api.register_converter(CallerIdConverter, _describe_caller_id)
     api.register_converter(WebhookIdConverter, _describe_webhook_id)
     api.register_converter(DeliveryIdConverter, _describe_delivery_id)
-    for field, kind in (
-        (fields.Credit, "number"),
-        (fields.Amount, "number"),
-        (fields.WholeNumber, "integer"),
-        (fields.CustomerId, "string"),
-        (fields.Digits, "string"),
-        (fields.Flag, "string"),
-        (fields.TrueOrFalse, "boolean"),
-        (CommandList, "array"),
-        (HeaderMap, "object"),
-        (fields.QueryCredit, "number"),
-        (fields.Whole, "integer"),
-        (fields.PlainText, "string"),
-        (fields.CallerIdText, "string"),
-        (fields.StatusName, "string"),
-        (fields.StatusFilter, "string"),
-        (fields.Moment, "string"),
-        (Cursor, "string"),
-    ):
+    for field, kind in _FIELDS:
         api.register_field(field, kind, None)
     api.spec.components.security_scheme(SCHEME, {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
     return api
