@@ -90,10 +90,6 @@ def create_endpoint(
     Raises Invalid where it is not one that we would send to, Conflict where the client has MOST_ENDPOINTS already: each
     event is written down for each of them.
     """
-    tx.execute(select(Client.id).where(Client.id == client_id).with_for_update())  # two at once count one by one
-    there = tx.scalars(select(_E.id).where(_E.client_id == client_id, _E.deleted_at.is_(None))).all()
-    if len(there) >= MOST_ENDPOINTS:
-        raise Conflict(f"a client can have {MOST_ENDPOINTS} webhooks at most")
     secret = new_secret()
     said = {
         "url": new.url,
@@ -103,10 +99,19 @@ def create_endpoint(
         "headers": new.headers,
     }
     values = _checked(said, vault, allow_networks)
+    _require_room(tx, client_id)
     row = tx.execute(
         insert(_E).values(client_id=client_id, secret=vault.seal(secret), **values).returning(*_COLUMNS)
     ).mappings()
     return _endpoint(row.one(), vault), secret
+
+
+def _require_room(tx: Connection, client_id: uuid.UUID) -> None:
+    """Raises Conflict where the client has as many endpoints as it may; two that are made at once count in turn."""
+    tx.execute(select(Client.id).where(Client.id == client_id).with_for_update(key_share=True))
+    there = tx.scalars(select(_E.id).where(_E.client_id == client_id, _E.deleted_at.is_(None))).all()
+    if len(there) >= MOST_ENDPOINTS:
+        raise Conflict(f"a client can have {MOST_ENDPOINTS} webhooks at most")
 
 
 def find_endpoint(engine: Engine, client_id: uuid.UUID, endpoint_id: uuid.UUID, vault: Vault) -> Endpoint:

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as TooLate
+from threading import Thread
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 LOOKUPS = 64  # at once; a thread that waits for a name server costs next to nothing
+PATIENCE = 3.0  # seconds that a caller waits who would like to know, and can do without
 
 
 class ThreadedResolver(AbstractResolver):
@@ -46,3 +50,20 @@ def _lookup(host: str, port: int, family: socket.AddressFamily) -> list[ResolveR
         )
         for family, _, protocol, _, target in infos
     ]
+
+
+def addresses_of(host: str, port: int) -> Sequence[str]:
+    """What a host resolves to now; nothing where that can't be said within PATIENCE."""
+    found: Future[list[ResolveResult]] = Future()
+    Thread(target=_tell, args=(found, host, port), daemon=True).start()
+    try:
+        return [result["host"] for result in found.result(PATIENCE)]
+    except (OSError, UnicodeError, TooLate):
+        return ()
+
+
+def _tell(found: Future[list[ResolveResult]], host: str, port: int) -> None:
+    try:
+        found.set_result(_lookup(host, port, socket.AF_UNSPEC))
+    except Exception as error:  # whatever it is, it belongs to who asked
+        found.set_exception(error)

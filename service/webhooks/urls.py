@@ -1,9 +1,10 @@
-"""Which URLs are taken: refused by their form when they are registered, by their address at every dial (`guard`)."""
+"""Which URLs are taken: refused by their form and their addresses when they are registered, and by the address that is
+about to be dialled at every dial (`guard`).
+"""
 
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Sequence
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
@@ -11,6 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 from service.config import Network
 from service.errors import Invalid
 from service.webhooks.guard import PORTS, may_dial
+from service.webhooks.resolver import addresses_of
 
 MAX_URL = 2000  # characters
 _DEFAULT_PORTS = {"https": 443, "http": 80}
@@ -20,10 +22,12 @@ _ODD_NUMBER = re.compile(
 
 
 def check_url(url: str, allow: Sequence[Network]) -> None:
-    """Refuse a URL by its form, and by its address where it names one. Raises Invalid.
+    """Refuse a URL by its form, and by the addresses that it leads to now. Raises Invalid.
 
-    What a name resolves to can change at any time, so for https only the guard at the dial decides about it; plain http
-    is for the allowed networks alone, and the name must lead there now (and at every dial).
+    A name of which no address may be dialled is refused. One that can't be looked up just now is taken for https: what
+    it resolves to can change at any time, and the guard at the dial has the last word. Plain http is for the allowed
+    networks alone, and every address of the name must lie there now. Looks names up, for some seconds at most, so no
+    lock that others wait for may be held meanwhile.
     """
     parts, port = _split(url)
     scheme, host = parts.scheme, parts.hostname or ""
@@ -32,10 +36,10 @@ def check_url(url: str, allow: Sequence[Network]) -> None:
         raise Invalid("url must name a host, or an address in its usual form")
     if scheme == "http" and not _leads_inside(host, port, allow):
         raise Invalid("url must begin with https://")
-    if scheme == "https" and literal and not may_dial(literal, port, allow, tls=True):
-        raise Invalid("url must name a public address, on port 443 or 8443")
     if scheme == "https" and not literal and not allow and port not in PORTS:
         raise Invalid("url must use port 443 or 8443")
+    if scheme == "https" and not _may_lead_outside(literal, host, port, allow):
+        raise Invalid("url must name a public address, on port 443 or 8443")
 
 
 def _split(url: str) -> tuple[SplitResult, int]:
@@ -62,12 +66,13 @@ def _as_literal(host: str) -> str | None:
         return None
 
 
+def _may_lead_outside(literal: str | None, host: str, port: int, allow: Sequence[Network]) -> bool:
+    """Whether an address of a host may be dialled, or none is known yet."""
+    addresses = [literal] if literal else addresses_of(host, port)
+    return not addresses or any(may_dial(address, port, allow, tls=True) for address in addresses)
+
+
 def _leads_inside(host: str, port: int, allow: Sequence[Network]) -> bool:
     """Whether every address of a host lies in the allowed networks."""
-    if not allow:
-        return False
-    try:
-        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return False
-    return all(may_dial(str(target[0]), port, allow, tls=False) for *_, target in infos)
+    addresses = addresses_of(host, port) if allow else ()
+    return bool(addresses) and all(may_dial(address, port, allow, tls=False) for address in addresses)

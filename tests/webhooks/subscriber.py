@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
+from itertools import repeat as repeated
 
 Manner = Callable[["Received", asyncio.StreamWriter], Awaitable[None]]
 
@@ -38,11 +41,11 @@ def answers(status: int, *headers: str, body: bytes = b"ok", after: float = 0.0)
     return manner
 
 
-def says(*pieces: bytes, every: float = 0.0, then_close: bool = True) -> Manner:
-    """Writes exactly these bytes, piece by piece; then hangs up, or says nothing more."""
+def says(*pieces: bytes, every: float = 0.0, repeat: int = 1, then_close: bool = True) -> Manner:
+    """Writes exactly these bytes, piece by piece, so many times over; then hangs up, or says nothing more."""
 
     async def manner(_received: Received, writer: asyncio.StreamWriter) -> None:
-        for piece in pieces:
+        for piece in chain.from_iterable(repeated(pieces, repeat)):
             writer.write(piece)
             await writer.drain()
             await asyncio.sleep(every)
@@ -69,7 +72,8 @@ NEVER = answers(200, after=3600)
 class Subscriber:
     """Listens until the end of the `with` block; everything that arrived is in `received`."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.received: list[Received] = []
         self.manners: dict[str, Manner] = {}
         self.most_at_once: Counter[str] = Counter()
@@ -102,7 +106,9 @@ class Subscriber:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1000))
+        server = self._loop.run_until_complete(
+            asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1000, ssl=self._tls)
+        )
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         self._loop.run_forever()

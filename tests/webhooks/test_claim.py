@@ -166,7 +166,7 @@ def test_a_claim_that_hangs_holds_nobody_up_for_long(queue):
 
 def test_a_claim_touches_the_queue_and_never_the_history(queue):
     """The plans, with statistics that would tempt to a full scan: a large history, and a queue of many endpoints."""
-    _fill(queue, endpoints=500, deliveries=5000, history=20_000)
+    _fill(queue, endpoints=10_000, deliveries=100_000, history=20_000)
     with transaction(queue.engine) as tx:
         plan = _plan(tx, claim_module._WALK, priority=0, client=uuid.UUID(int=0), endpoint=uuid.UUID(int=0), window=256)
         assert "Index Only Scan using webhook_delivery_queue" in plan
@@ -177,8 +177,10 @@ def test_a_claim_touches_the_queue_and_never_the_history(queue):
         plan = _plan(tx, claim_module._LOCK, priority=0, clients=clients, endpoints=endpoints, quotas=quotas)
         assert "using webhook_delivery_queue" in plan
         assert "Seq Scan" not in plan
+        assert "Sort" not in plan
         plan = _plan(tx, claim_module._ABANDON_EXPIRED, max_attempts=10)
         assert "Seq Scan on webhook_delivery" not in plan
+    assert len(take(queue, per_endpoint=2).claims) == 200
 
 
 def test_a_claim_keeps_its_plan_where_the_statistics_are_out_of_date(queue):

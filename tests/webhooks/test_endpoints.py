@@ -1,10 +1,14 @@
+import socket
+import threading
 import uuid
 from ipaddress import ip_network
 
 import pytest
 
+from service.db.transaction import transaction
 from service.errors import Invalid, NotFound
-from service.webhooks.endpoints import add_endpoint
+from service.webhooks import resolver
+from service.webhooks.endpoints import add_endpoint, change_endpoint
 from service.webhooks.vault import Vault
 
 VAULT = Vault("the key of these tests")
@@ -101,12 +105,53 @@ def test_http_is_taken_only_inside_the_allowed_networks(queue, engine, url):
             add_endpoint(engine, queue.client_id, url, allow_networks=LOOPBACK, vault=VAULT)
 
 
-def test_a_name_leads_inside_only_if_all_its_addresses_do(queue, engine, monkeypatch):
-    import socket
+@pytest.fixture
+def names(monkeypatch):
+    """What names resolve to; a function is asked."""
+    found = {}
 
-    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 80)) for address in ("127.0.0.1", "8.8.8.8")]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    def lookup(host, port, **_):
+        addresses = found[host]
+        return [
+            (socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))
+            for address in (addresses() if callable(addresses) else addresses)
+        ]
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    return found
+
+
+def test_a_name_leads_inside_only_if_all_its_addresses_do(queue, engine, names):
+    names["both.example"] = ["127.0.0.1", "8.8.8.8"]
     with pytest.raises(Invalid):
         add_endpoint(engine, queue.client_id, "http://both.example/", allow_networks=LOOPBACK, vault=VAULT)
-    found.pop()
+    names["both.example"].pop()
     add_endpoint(engine, queue.client_id, "http://both.example/", allow_networks=LOOPBACK, vault=VAULT)
+
+
+@pytest.mark.parametrize("addresses", [["127.0.0.1"], ["169.254.169.254"], ["10.0.0.1", "fd00::1"], ["64:ff9b::a00:1"]])
+def test_a_name_that_leads_to_no_public_address_is_refused(queue, engine, names, addresses):
+    names["inner.example"] = addresses
+    with pytest.raises(Invalid, match="url must name a public address"):
+        add_endpoint(engine, queue.client_id, "https://inner.example/", vault=VAULT)
+
+
+def test_a_name_with_one_public_address_is_taken(queue, engine, names):
+    """Behind a DNS64 resolver each IPv4 host has an IPv6 address too that we don't dial."""
+    names["a.example"] = ["64:ff9b::808:808", "8.8.8.8"]
+    assert add_endpoint(engine, queue.client_id, "https://a.example/", vault=VAULT)
+
+
+def test_a_name_server_that_does_not_answer_holds_nobody_up(queue, engine, names, monkeypatch):
+    never = threading.Event()
+    names["slow.example"] = lambda: never.wait(10) or ["127.0.0.1"]
+    monkeypatch.setattr(resolver, "PATIENCE", 0.1)
+    assert add_endpoint(engine, queue.client_id, "https://slow.example/", vault=VAULT)
+    never.set()
+
+
+def test_a_url_is_changed_only_to_one_that_would_be_taken(queue, engine, names):
+    names["a.example"], names["inner.example"] = ["8.8.8.8"], ["10.0.0.1"]
+    endpoint, _ = add_endpoint(engine, queue.client_id, "https://a.example/", vault=VAULT)
+    with pytest.raises(Invalid), transaction(engine) as tx:
+        change_endpoint(tx, queue.client_id, endpoint, {"url": "https://inner.example/"}, VAULT)

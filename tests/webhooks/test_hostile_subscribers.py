@@ -1,11 +1,17 @@
 """Subscribers that are broken, or mean it: each attempt ends within the timeout, and says in a word how."""
 
+import datetime
+import ipaddress
+import ssl
 import time
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from service.webhooks.dispatch import Summary
-from tests.webhooks.subscriber import answers, in_turn, says
+from tests.webhooks.subscriber import NEVER, Subscriber, answers, in_turn, says
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 DRIP = [b"X"] * 200
@@ -17,6 +23,8 @@ DRIP = [b"X"] * 200
         (says(HEAD, *DRIP, every=0.05), "timeout"),
         (says(HEAD, b"Content-Length: 200\r\n\r\n", *DRIP, every=0.05), "timeout"),
         (says(*[b"HTTP/1.1 100 Continue\r\n\r\n"] * 200, every=0.05), "timeout"),
+        (says(b"HTTP/1.1 100 Continue\r\n\r\n" * 2000, repeat=1_000_000), "timeout"),
+        (NEVER, "timeout"),
         (says(HEAD, b"X-Half: a hea"), "disconnected"),
         (says(), "disconnected"),
         (says(HEAD, b"Content-Length: 100\r\n\r\n", b"short"), "disconnected"),
@@ -27,6 +35,8 @@ DRIP = [b"X"] * 200
         "drips its headers",
         "drips its body",
         "continues for ever",
+        "continues for ever, as fast as it can",
+        "never answers",
         "hangs up within its headers",
         "hangs up at once",
         "hangs up within its body",
@@ -51,6 +61,12 @@ def test_a_large_answer_is_read_to_16_kilobytes_and_no_further(queue, subscriber
     assert queue.attempts()[0].error == "too large"
 
 
+def test_a_large_answer_that_ends_is_no_success_either(queue, subscriber, send):
+    queue.owe_to(subscriber.url("/hook", answers(200, body=b"x" * 10_000_000)))
+    assert send() == Summary(retry=1)
+    assert queue.attempts()[0].error == "too large"
+
+
 def test_a_compression_bomb_is_not_unpacked(queue, subscriber, send):
     queue.owe_to(subscriber.url("/hook", answers(200, "Content-Encoding: gzip", body=b"not even gzip")))
     assert send() == Summary(delivered=1)
@@ -66,6 +82,41 @@ def test_a_server_without_tls_behind_https_is_a_failure_of_tls(queue, subscriber
     subscriber.greeting = b"220 mail.example.com ESMTP\r\n"
     queue.owe_to(subscriber.url("/").replace("http://", "https://"))
     assert send() == Summary(retry=1)
+    assert queue.attempts()[0].error == "tls"
+
+
+@pytest.fixture(params=["signed by itself", "for another name", "over for a year"])
+def certificate(request, tmp_path):
+    """The file of a certificate and its key that no client should trust."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "hooks.example.com")])
+    address = "127.9.9.9" if request.param == "for another name" else "127.0.0.1"
+    ends = datetime.datetime.now(datetime.UTC) + datetime.timedelta(
+        days=-365 if request.param.startswith("over") else 1
+    )
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(ends - datetime.timedelta(days=30))
+        .not_valid_after(ends)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    file, pem = tmp_path / "certificate.pem", serialization.Encoding.PEM
+    clear = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    file.write_bytes(clear + made.public_bytes(pem))
+    return file, request.param
+
+
+def test_a_certificate_that_does_not_verify_is_a_failure_of_tls(queue, send, certificate, monkeypatch):
+    file, wrong = certificate
+    if wrong != "signed by itself":
+        monkeypatch.setenv("SSL_CERT_FILE", str(file))  # trusted now, and still not good for this
+    served = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    served.load_cert_chain(file)
+    with Subscriber(served) as subscriber:
+        queue.owe_to(subscriber.url("/").replace("http://", "https://"))
+        assert send() == Summary(retry=1)
+        assert subscriber.received == []
     assert queue.attempts()[0].error == "tls"
 
 
