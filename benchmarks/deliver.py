@@ -1,116 +1,98 @@
-"""How many webhooks one deliver process sends, and what an endpoint that never answers costs the others."""
+"""How many webhooks one deliver process sends, and what endpoints that never answer, or mean ill, cost the others."""
 
 from __future__ import annotations
 
-import asyncio
-import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 
 from sqlalchemy import Engine, text
 
 from benchmarks.figures import Figure
+from benchmarks.healthy_subscriber import Subscriber, healthy_subscriber
+from benchmarks.hostile_subscriber import MANNERS
 from benchmarks.stage import Stage
-from service.access.keys import find_client
+from dev.embedded.ports import free_port
+from service.access.keys import create_client
 from service.db.transaction import reading, transaction
 from service.webhooks.endpoints import add_endpoint
 from service.webhooks.vault import vault_of
 
 LOOPBACK = [IPv4Network("127.0.0.0/8")]
 ENDPOINTS = 20
-ANSWERS_AFTER = 0.02  # seconds
 AIM = 700.0  # deliveries a second
+BESIDE_HOSTILE = 1_000  # deliveries to one healthy endpoint
+OWED_TO_HOSTILE = 100  # deliveries to each hostile one meanwhile
 PATIENCE = 60.0
 TIMEOUT = "3"  # seconds: what is left of one round is over before the next
 
-_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
 
 def measure(stage: Stage, rounds: int, seconds: float) -> Iterator[Figure]:
-    """Deliveries a second, from the first that arrives to the last, by the aim; then with a tenth of them stuck."""
-    engine, count, vault = stage.engine(), max(500, round(AIM * seconds)), vault_of(stage.config)
-    client = find_client(engine, "demo")
+    """Deliveries a second, from the first that arrives to the last, by the aim; with a tenth of them stuck; and to one
+    endpoint, beside one of each hostile kind. The bad ones belong to another client."""
+    engine, count = stage.engine(), max(500, round(AIM * seconds))
     healthy: list[float] = []
     beside: list[float] = []
-    with _subscriber() as subscriber:
-        living = [
-            add_endpoint(engine, client, subscriber.url(f"/{n}"), allow_networks=LOOPBACK, vault=vault)[0]
-            for n in range(ENDPOINTS)
-        ]
-        dead, _ = add_endpoint(engine, client, subscriber.url("/never"), allow_networks=LOOPBACK, vault=vault)
+    alone: list[float] = []
+    hostile: list[float] = []
+    with healthy_subscriber() as subscriber:
+        living = _Owed(stage, engine, [subscriber.url(f"/{n}") for n in range(ENDPOINTS)])
+        dead = _Owed(stage, engine, [subscriber.url("/never")])
+        bad = _Owed(stage, engine, _hostile_urls(stage))
+        one = living.first()
         stage.environ["WEBHOOK_TIMEOUT"] = TIMEOUT
         stage.start_line("deliver")
         stage.start_line("clock")
-        _deliver(engine, client, subscriber, living, [], ENDPOINTS)  # warms up
+        _rate(subscriber, ENDPOINTS, living)  # warms up
         for _ in range(rounds):
-            healthy.append(_deliver(engine, client, subscriber, living, [], count))
-            beside.append(_deliver(engine, client, subscriber, living, [dead], count))
+            healthy.append(_rate(subscriber, count, living))
+            beside.append(_rate(subscriber, count, living, (dead, count // 9)))
+            _clear(engine)
+            alone.append(_rate(subscriber, BESIDE_HOSTILE, one))
+            hostile.append(_rate(subscriber, BESIDE_HOSTILE, one, (bad, OWED_TO_HOSTILE * len(MANNERS))))
             _clear(engine)
     yield Figure("deliveries / the aim of 700", "/s", healthy, [AIM] * rounds, "≥ 1")
     yield Figure("10 % to a dead endpoint: the rest / all healthy", "/s", beside, healthy, "≥ 0.8")
+    yield Figure("one endpoint beside hostile ones / alone", "/s", hostile, alone, "≥ 0.77")
 
 
-@dataclass
-class _Subscriber:
-    port: int
-    arrived: list[float] = field(default_factory=list)
-
-    def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
+def _hostile_urls(stage: Stage) -> list[str]:
+    port = free_port()
+    stage.start(f"python -m benchmarks.hostile_subscriber {port}")
+    return [f"http{'s' * (path == '/no-tls')}://127.0.0.1:{port}{path}" for path in MANNERS]
 
 
-@contextmanager
-def _subscriber() -> Iterator[_Subscriber]:
-    """Answers after 20 ms, and never at `/never`. In a thread: what is measured is another process."""
-    loop, ready = asyncio.new_event_loop(), threading.Event()
-    subscriber = _Subscriber(0)
+class _Owed:
+    """A client of its own with endpoints to which deliveries can be owed."""
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).lower()
-                await reader.readexactly(int(head.partition(b"content-length:")[2].split(b"\r\n")[0]))
-                if head.startswith(b"post /never"):
-                    await reader.read()
-                    break
-                subscriber.arrived.append(time.perf_counter())
-                await asyncio.sleep(ANSWERS_AFTER)
-                writer.write(_ANSWER)
-        writer.close()
+    def __init__(self, stage: Stage, engine: Engine, urls: Sequence[str]) -> None:
+        self._engine = engine
+        self._client = create_client(engine, f"bench {uuid.uuid4()}")
+        vault = vault_of(stage.config)
+        self._endpoints = [
+            add_endpoint(engine, self._client, url, allow_networks=LOOPBACK, vault=vault)[0] for url in urls
+        ]
 
-    def run() -> None:
-        asyncio.set_event_loop(loop)
-        server = loop.run_until_complete(asyncio.start_server(serve, "127.0.0.1", 0, backlog=1000))
-        subscriber.port = server.sockets[0].getsockname()[1]
-        ready.set()
-        loop.run_forever()
+    def first(self) -> _Owed:
+        """The same with its first endpoint alone."""
+        one = object.__new__(_Owed)
+        one._engine, one._client, one._endpoints = self._engine, self._client, self._endpoints[:1]
+        return one
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    ready.wait()
-    yield subscriber
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
+    def owe(self, count: int) -> None:
+        """Owe so many deliveries, by turns."""
+        values = {"client": self._client, "endpoints": self._endpoints, "count": count}
+        with transaction(self._engine) as tx:
+            tx.execute(_OWE, values)
 
 
-def _deliver(
-    engine: Engine,
-    client: uuid.UUID,
-    subscriber: _Subscriber,
-    living: Sequence[uuid.UUID],
-    dead: Sequence[uuid.UUID],
-    count: int,
-) -> float:
-    """Owe so many to the living, and a ninth of that to the dead; the rate at which the living got theirs."""
+def _rate(subscriber: Subscriber, count: int, living: _Owed, bad: tuple[_Owed, int] | None = None) -> float:
+    """Owe so many to the living, and some to the bad; the rate at which the living got theirs."""
     subscriber.arrived.clear()
-    with transaction(engine) as tx:
-        for endpoints, number in ((living, count), (dead, count // 9)):
-            if endpoints:
-                tx.execute(_OWE, {"client": client, "endpoints": list(endpoints), "count": number})
+    if bad:
+        bad[0].owe(bad[1])
+    living.owe(count)
     deadline = time.monotonic() + PATIENCE
     while len(subscriber.arrived) < count:
         if time.monotonic() > deadline:

@@ -165,9 +165,11 @@ class _Loop:
             self._next_look = time.monotonic() + DATABASE_AWAY
             return
         self._tally.update(abandoned=claimed.abandoned, skipped=claimed.skipped)
-        self._next_look = time.monotonic() + (0.0 if claimed.skipped else POLL)  # skipping leaves all the room
-        if claimed.claims or claimed.skipped:
-            self._busy_at = time.monotonic()  # these may have come and gone before the next turn
+        self._next_look = time.monotonic() + POLL
+        if (
+            claimed.claims or claimed.skipped
+        ):  # there may be more: quotas go by what an endpoint may have, not by what it is owed
+            self._next_look = self._busy_at = time.monotonic()
         if self._stop() or time.monotonic() > start_by:
             await self._release(claimed)
         else:
