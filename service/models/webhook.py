@@ -34,6 +34,8 @@ class WebhookEndpoint(Base):
     failures: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     failing_since: Mapped[datetime | None]
     open_until: Mapped[datetime | None]
+    changed_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    last_failed_at: Mapped[datetime | None]
 
 
 class WebhookDelivery(Base):
@@ -77,6 +79,13 @@ class WebhookDelivery(Base):
             "id",
             postgresql_where=text("status IN ('pending', 'sending')"),
         ),
+        Index(
+            "webhook_delivery_missed",
+            "client_id",
+            "endpoint_id",
+            "id",
+            postgresql_where=text("status IN ('failed', 'skipped')"),
+        ),
         Index("webhook_delivery_finished", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
     )
 
@@ -91,6 +100,7 @@ class WebhookDelivery(Base):
     status: Mapped[str] = mapped_column(server_default=text("'pending'"))
     priority: Mapped[Small] = mapped_column(server_default=text("0"))
     attempts: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    tried_before: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     next_attempt_at: Mapped[datetime | None] = mapped_column(server_default=text("now()"))
     lease_until: Mapped[datetime | None]
     lease_token: Mapped[uuid.UUID | None]

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+AT_ONCE = 64  # deliveries of one claim: others wait for its few milliseconds, and the next claim follows at once
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Address:
@@ -18,14 +20,16 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a claim may take: `room` in all, and for an endpoint no more than its `allowance`, nor than keeps what all
-    processes together have in flight for it within `per_endpoint`. `lease` is in seconds.
+    """What a claim may take: no more than there is `room` for, nor than `at_once`; and for an endpoint no more than its
+    `allowance`, nor than keeps what all processes together have in flight for it within `per_endpoint`. `lease` is in
+    seconds.
     """
 
     room: int
     per_endpoint: int
     allowance: Callable[[Address], int]
     lease: float
+    at_once: int = AT_ONCE
 
 
 class Breaker(StrEnum):
@@ -60,15 +64,16 @@ def allot(
     names the endpoint of each delivery that this claim has picked before.
     """
     quotas: dict[Address, int] = {}
-    room, last = limits.room - len(taken), None
+    room, left, last = limits.room - len(taken), limits.at_once - len(taken), None
     for waiting in walk:
-        if room <= 0:
+        if min(room, left) <= 0:
             break
         last = waiting.address
-        quota = min(room, _most(waiting, room, limits, taken.count(last))) if waiting.due else 0
+        quota = min(room, left, _most(waiting, room, limits, taken.count(last))) if waiting.due else 0
         if quota > 0:
             quotas[last] = quota
             room -= quota
+            left -= quota
     return quotas, last
 
 

@@ -13,6 +13,7 @@ transaction: a lease says whose a delivery is and until when, and a lease that h
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +26,8 @@ from service.webhooks.order import Customers, lock_heads
 from service.webhooks.schedule import MAX_ATTEMPTS
 
 PRIORITIES = (0, 1)  # first attempts and what our own processes dropped; retries
-WINDOW = 256  # endpoints that one claim looks at per priority: a descent of an index each, so about a millisecond
+WINDOW = 256  # endpoints that one claim looks at per priority, at most: a descent of an index each
+STEP = 64  # endpoints that are looked up at once: most claims are full before there are more
 _TURN = 0x776562  # 'web': the advisory lock that claims take turns on
 
 
@@ -92,12 +94,14 @@ _Key = tuple[Address, uuid.UUID]
 def _pick(tx: Connection, limits: Limits, rotation: Rotation) -> list[_Key]:
     picked: list[_Key] = []
     for priority in PRIORITIES:
-        walk = _walk(tx, priority, rotation.after(priority))
-        taken = [address for address, _ in picked]
-        quotas, last = allot(walk, limits, taken)
+        if len(picked) >= min(limits.room, limits.at_once):
+            break
+        seen: list[Waiting] = []
+        walk = _noting(_walk(tx, priority, rotation.after(priority)), seen)
+        quotas, last = allot(walk, limits, [address for address, _ in picked])
         if last:
             rotation.moved(priority, last)
-        ordered = {waiting.address for waiting in walk if waiting.ordered and not waiting.gone}
+        ordered = {waiting.address for waiting in seen if waiting.ordered and not waiting.gone}
         if at_will := {address: quota for address, quota in quotas.items() if address not in ordered}:
             picked += _lock(tx, priority, at_will)
         if in_order := {address: quota for address, quota in quotas.items() if address in ordered}:
@@ -105,20 +109,33 @@ def _pick(tx: Connection, limits: Limits, rotation: Rotation) -> list[_Key]:
     return picked
 
 
-def _walk(tx: Connection, priority: int, after: Address) -> list[Waiting]:
-    """The endpoints behind `after`, and then those from the start up to it."""
-    walk = _step(tx, priority, after)
-    if len(walk) < WINDOW and after != _START:
-        walk += [waiting for waiting in _step(tx, priority, _START) if waiting.address <= after]
-    return walk
+def _walk(tx: Connection, priority: int, after: Address) -> Iterator[Waiting]:
+    """The endpoints behind `after`, and then those from the start up to it; looked up as far as somebody asks."""
+    place, looked, around = after, 0, after == _START
+    while looked < WINDOW:
+        step = _step(tx, priority, place, min(STEP, WINDOW - looked))
+        yield from (waiting for waiting in step if not around or after == _START or waiting.address <= after)
+        looked += len(step)
+        if len(step) == STEP:
+            place = step[-1].address
+        elif around:
+            return
+        else:
+            place, around = _START, True
 
 
-def _step(tx: Connection, priority: int, after: Address) -> list[Waiting]:
+def _noting(walk: Iterable[Waiting], seen: list[Waiting]) -> Iterator[Waiting]:
+    for waiting in walk:
+        seen.append(waiting)
+        yield waiting
+
+
+def _step(tx: Connection, priority: int, after: Address, window: int) -> list[Waiting]:
     parameters = {
         "priority": priority,
         "client": after.client_id,
         "endpoint": after.endpoint_id,
-        "window": WINDOW,
+        "window": window,
     }
     return [
         Waiting(

@@ -113,6 +113,7 @@ class _Loop:
         self._database = ThreadPoolExecutor(1, thread_name_prefix="deliveries")
         self._rotation = Rotation()
         self._unrecorded: list[Outcome] = []
+        self._full = False  # the last claim brought all that it may at once, so the next goes on without a pause
         self._tally: Counter[str] = Counter()
         self._told: Counter[str] = Counter()
         self._telling: asyncio.Future[None] | None = None
@@ -131,7 +132,7 @@ class _Loop:
             if self._wake() or now >= self._next_look:
                 await self._claim(self._sends.allowance if now < end else self._sends.allowance_of_the_fast)
             self._tell_now_and_then()
-            await asyncio.sleep(TURN)
+            await asyncio.sleep(0.0 if self._full else TURN)
 
     async def finish(self) -> None:
         """Let sends end, cut short those that don't, and write everything down."""
@@ -160,9 +161,11 @@ class _Loop:
         limits = self._limits(allowance)
         start_by = time.monotonic() + LEASE_SLACK / 2
         try:
-            claimed = await self._in_thread(claim, self._engine, limits, self._rotation) if limits.room else Claimed()
+            claimed = (
+                await self._in_thread(claim, self._engine, limits, self._rotation) if limits.room > 0 else Claimed()
+            )
         except Unavailable:
-            self._next_look = time.monotonic() + DATABASE_AWAY
+            self._next_look, self._full = time.monotonic() + DATABASE_AWAY, False
             return
         self._tally.update(abandoned=claimed.abandoned, skipped=claimed.skipped)
         self._next_look = time.monotonic() + POLL
@@ -170,6 +173,7 @@ class _Loop:
             claimed.claims or claimed.skipped
         ):  # there may be more: quotas go by what an endpoint may have, not by what it is owed
             self._next_look = self._busy_at = time.monotonic()
+        self._full = len(claimed.claims) >= limits.at_once
         if self._stop() or time.monotonic() > start_by:
             await self._release(claimed)
         else:

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 from service.webhooks.allot import Address, Limits, Waiting, allot
 
-LIMITS = Limits(room=200, per_endpoint=20, allowance=lambda _: 10_000, lease=30.0)
+LIMITS = Limits(room=200, per_endpoint=20, allowance=lambda _: 10_000, lease=30.0, at_once=200)
 A, B, C = (Address(uuid.UUID(int=1), uuid.UUID(int=n)) for n in (1, 2, 3))
 
 

@@ -15,7 +15,7 @@ from service.webhooks.verdict import CutShort, Delivered, Failure, Retryable
 from tests.webhooks.subscriber import NEVER, answers, in_turn
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
-LIMITS = Limits(room=1000, per_endpoint=100, allowance=lambda _: 100, lease=30.0)
+LIMITS = Limits(room=1000, per_endpoint=100, allowance=lambda _: 100, lease=30.0, at_once=1000)
 FAILED = Showing(failed=1)
 
 

@@ -15,7 +15,7 @@ from service.webhooks.due import has_due
 from service.webhooks.record import release
 
 MANY = 10_000
-LIMITS = Limits(room=200, per_endpoint=20, allowance=lambda _: MANY, lease=30.0)
+LIMITS = Limits(room=200, per_endpoint=20, allowance=lambda _: MANY, lease=30.0, at_once=MANY)
 
 
 def take(queue, rotation=None, **limits):
@@ -32,6 +32,13 @@ def test_a_claim_leases_what_is_due_and_notes_the_attempt_before_anything_is_sen
     assert (delivery.status, delivery.attempts, delivery.next_attempt_at) == ("sending", 1, None)
     assert (attempt.delivery_id, attempt.number, attempt.outcome) == (delivery.id, 1, None)
     assert queue.scalar("SELECT lease_until - now() FROM webhook_delivery").total_seconds() == pytest.approx(30, abs=2)
+
+
+def test_a_claim_takes_no_more_than_is_wanted_at_once_and_the_next_goes_on(queue):
+    for n in range(6):
+        queue.owe_to(f"https://{n}.example/", events=20)
+    claims = [take(queue, at_once=50).claims for _ in range(3)]
+    assert [len(each) for each in claims] == [50, 50, 20]
 
 
 def test_what_is_claimed_is_claimed_by_nobody_else(queue):

@@ -12,7 +12,7 @@ from service.webhooks.verdict import Delivered, Failure, Permanent, Retryable
 from tests.webhooks.queue import Queue
 from tests.webhooks.subscriber import answers
 
-LIMITS = Limits(room=1000, per_endpoint=100, allowance=lambda _: 100, lease=30.0)
+LIMITS = Limits(room=1000, per_endpoint=100, allowance=lambda _: 100, lease=30.0, at_once=1000)
 GONE = Permanent(Failure.GONE, 410)
 
 

@@ -18,7 +18,7 @@ from service.webhooks.verdict import Delivered, Failure, Retryable
 from tests.webhooks.queue import applied
 from tests.webhooks.subscriber import answers
 
-LIMITS = Limits(room=200, per_endpoint=100, allowance=lambda _: 100, lease=30.0)
+LIMITS = Limits(room=200, per_endpoint=100, allowance=lambda _: 100, lease=30.0, at_once=200)
 
 
 def in_order(queue, url="https://a.example/"):

@@ -3,7 +3,7 @@ from service.webhooks.claim import Claimed, Rotation, claim
 from service.webhooks.record import outcome, record, release
 from service.webhooks.verdict import CutShort, Delivered, Failure, Permanent, Retryable
 
-LIMITS = Limits(room=100, per_endpoint=100, allowance=lambda _: 100, lease=30.0)
+LIMITS = Limits(room=100, per_endpoint=100, allowance=lambda _: 100, lease=30.0, at_once=100)
 
 
 def take(queue):
