@@ -12,7 +12,21 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, RowMapping, case, func, insert, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    RowMapping,
+    case,
+    func,
+    insert,
+    literal,
+    null,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy import exc as sa
 
 from service.config import Network
@@ -146,7 +160,8 @@ def change_endpoint(
 ) -> Endpoint:
     """Change what is named in `said`: fields of NewEndpoint, and `disabled`. Raises Invalid, NotFound.
 
-    One that is enabled again, or has another URL, begins with a clean slate: nothing is held against it.
+    One that is enabled again, or has another URL, begins with a clean slate: nothing is held against it. To say again
+    what is so already wipes nothing, since many send the whole of what they read.
     """
     values = _checked(said, vault, allow_networks)
     disabled = values.pop("disabled", None)
@@ -155,9 +170,8 @@ def change_endpoint(
         values["disabled_at"] = func.coalesce(_E.disabled_at, func.now())
     if disabled is False:
         values |= {"disabled_at": None, "disabled_reason": None}
-    if disabled is False or "url" in values:
-        values |= {"failures": 0, "failing_since": None, "open_until": None}
-    change = update(_E).where(*_there(client_id, endpoint_id)).values(values or {"id": endpoint_id})
+    values |= _clean_slate(_begins_anew(values, disabled))
+    change = update(_E).where(*_there(client_id, endpoint_id)).values(values)
     row = tx.execute(change.returning(*_COLUMNS)).mappings().one_or_none()
     if row is None:
         raise webhook_not_found()
@@ -201,6 +215,16 @@ def webhook_not_found() -> NotFound:
 
 def _there(client_id: uuid.UUID, endpoint_id: uuid.UUID) -> tuple[Any, ...]:
     return _E.client_id == client_id, _E.id == endpoint_id, _E.deleted_at.is_(None)
+
+
+def _begins_anew(values: Mapping[str, Any], disabled: bool | None) -> ColumnElement[bool]:
+    url_changes = _E.url.is_distinct_from(values.get("url", _E.url))
+    return or_(url_changes, _E.disabled_at.is_not(None)) if disabled is False else url_changes
+
+
+def _clean_slate(anew: ColumnElement[bool]) -> dict[str, ColumnElement[Any]]:
+    slate = {"failures": literal(0), "failing_since": null(), "open_until": null()}
+    return {name: case((anew, clean), else_=getattr(_E, name)) for name, clean in slate.items()}
 
 
 def _checked(said: Mapping[str, Any], vault: Vault, allow_networks: Sequence[Network]) -> dict[str, Any]:

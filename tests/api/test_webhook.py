@@ -6,7 +6,9 @@ import uuid
 
 import pytest
 import structlog
+from sqlalchemy import text
 
+from service.db.transaction import transaction
 from service.webhooks.vault import vault_of
 from tests.support.ledger import rows
 from tests.support.webhooks import URL, add_webhook
@@ -100,6 +102,41 @@ def test_one_that_is_disabled_says_since_when_and_begins_anew_when_enabled(api, 
     enabled = api.put(path, {"disabled": False}).json
     assert (enabled["disabled"], enabled["disabled_at"], enabled["disabled_reason"]) == (False, None, None)
     assert stored(engine, made).failures == 0
+
+
+def failing(engine, webhook):
+    """An endpoint's row, as if it had failed for four days."""
+    with transaction(engine) as tx:
+        tx.execute(
+            text(
+                "UPDATE webhook_endpoint SET failures = 20, failing_since = now() - interval '4 days', "
+                "open_until = now() + interval '5 minutes' WHERE id = :id"
+            ),
+            {"id": webhook["id"]},
+        )
+    return health(engine, webhook)
+
+
+def health(engine, webhook):
+    row = stored(engine, webhook)
+    return row.failures, row.failing_since, row.open_until
+
+
+@pytest.mark.parametrize("said", [{"url": URL}, {"url": URL, "description": "b"}, {"disabled": False}, {}])
+def test_what_is_said_again_as_it_was_wipes_no_failures(api, engine, said):
+    made = add_webhook(api)
+    before = failing(engine, made)
+    assert api.put(f"/v1/webhook/{made['id']}", said).status == 200
+    assert health(engine, made) == before
+
+
+@pytest.mark.parametrize("said", [[{"url": "https://b.example/"}], [{"disabled": True}, {"disabled": False}]])
+def test_another_url_or_being_enabled_again_is_a_new_beginning(api, engine, said):
+    made = add_webhook(api)
+    failing(engine, made)
+    for body in said:
+        assert api.put(f"/v1/webhook/{made['id']}", body).status == 200
+    assert health(engine, made) == (0, None, None)
 
 
 def test_one_that_is_deleted_is_gone_for_every_reader_and_stays_as_a_row(api, engine):
