@@ -24,9 +24,11 @@ def _asked(header: str, now: datetime) -> float | None:
     if _SECONDS.fullmatch(header):
         return float(header)
     try:
-        date = parsedate_to_datetime(header)
-    except ValueError:
+        return (_date(header) - now).total_seconds()
+    except (ValueError, OverflowError):  # OverflowError: a zone, or a date with its zone, beyond what a clock can show
         return None
-    if date.tzinfo is None:  # '-0000', which is UTC by another name
-        date = date.replace(tzinfo=UTC)
-    return (date - now).total_seconds()
+
+
+def _date(header: str) -> datetime:
+    date = parsedate_to_datetime(header)
+    return date if date.tzinfo else date.replace(tzinfo=UTC)  # '-0000', which is UTC by another name

@@ -22,7 +22,7 @@ from service.webhooks.resolver import ThreadedResolver
 from service.webhooks.retry_after import seconds_to_wait
 from service.webhooks.signing import signature
 from service.webhooks.vault import Vault
-from service.webhooks.verdict import Failure, Retryable, Verdict, judge
+from service.webhooks.verdict import Failure, Retryable, Verdict, is_success, judge
 
 USER_AGENT = "pbx-ledger/1 (webhooks)"
 MAX_ANSWER = 16 * 1024  # bytes
@@ -87,8 +87,7 @@ class Transport:
         async with session.post(
             claim.url, data=claim.body, headers=self._headers(claim, int(time.time())), allow_redirects=False
         ) as answer:
-            wait = seconds_to_wait(answer.headers.get("Retry-After"), now())
-            return judge(answer.status, wait=wait, too_large=await _is_too_large(answer.content))
+            return judge(answer.status, wait=_wait_of(answer), too_large=await _is_too_large(answer.content))
 
     def _headers(self, claim: Claim, timestamp: int) -> dict[str, str]:
         """The subscriber's own headers, and ours. Secrets are in clear here only, for as long as one request takes."""
@@ -99,6 +98,11 @@ class Transport:
             "webhook-timestamp": str(timestamp),
             "webhook-signature": signature(secrets, claim.webhook_id, timestamp, claim.body),
         }
+
+
+def _wait_of(answer: aiohttp.ClientResponse) -> float | None:
+    """What an answer that says no asks for. A success has nothing to wait for, so its header is not even read."""
+    return None if is_success(answer.status) else seconds_to_wait(answer.headers.get("Retry-After"), now())
 
 
 async def _is_too_large(content: aiohttp.StreamReader) -> bool:

@@ -66,12 +66,17 @@ class CutShort:
 Verdict = Delivered | Retryable | Permanent | CutShort
 
 
+def is_success(status_code: int) -> bool:
+    """Whether a status says that the endpoint has it."""
+    return 200 <= status_code < 300  # noqa: PLR2004  the classes of RFC 9110
+
+
 def judge(status_code: int, *, wait: float | None = None, too_large: bool = False) -> Verdict:
     """What an HTTP status means (Standard Webhooks: 2xx is success, 410 is a wish to hear no more).
 
     `wait`: the seconds that `Retry-After` asked for; `too_large`: the answer was longer than we read.
     """
-    if 200 <= status_code < 300:  # noqa: PLR2004  the classes of RFC 9110
+    if is_success(status_code):
         return Retryable(Failure.TOO_LARGE, status_code) if too_large else Delivered(status_code)
     if status_code == HTTPStatus.GONE:
         return Permanent(Failure.GONE, status_code)
