@@ -1,7 +1,7 @@
 """Who wants to hear: endpoints registered, read, changed, given up.
 
-An endpoint that is given up stays as a row, for its deliveries' sake, but is gone for every reader. Its secret is shown
-by what makes it and by nothing else.
+An endpoint that is given up stays as a row, for its deliveries' sake, but is gone for every reader, and its secrets are
+erased. A secret is shown by what makes it and by nothing else.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import structlog
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -37,13 +38,15 @@ from service.webhooks.headers import check_headers, read_headers, write_headers
 from service.webhooks.payload import EVENT_TYPES
 from service.webhooks.signing import new_secret
 from service.webhooks.urls import check_url
-from service.webhooks.vault import Vault
+from service.webhooks.vault import Unreadable, Vault
 
 KEEP_FOR = 24 * 3600  # seconds that an old secret signs along, unless asked otherwise
 KEEP_FOR_MOST = 7 * 24 * 3600
 ASKED_FOR = "asked for"  # why an endpoint is disabled that nobody but its owner has disabled
 MOST_ENDPOINTS = 20  # of a client
 _E = WebhookEndpoint
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,13 +261,22 @@ _COLUMNS = (
 
 
 def _endpoint(row: RowMapping, vault: Vault) -> Endpoint:
-    return Endpoint(**{**row, "headers": sorted(read_headers(row["headers"], vault))})
+    return Endpoint(**{**row, "headers": _names(row, vault)})
+
+
+def _names(row: RowMapping, vault: Vault) -> list[str]:
+    """None where the key is lost: an endpoint whose headers nobody can read must still be read, and so be mended."""
+    try:
+        return sorted(read_headers(row["headers"], vault))
+    except Unreadable:
+        log.warning("webhook headers unreadable", endpoint_id=str(row["id"]))
+        return []
 
 
 _DELETE = text("""
     UPDATE webhook_endpoint
-    SET deleted_at = now(), disabled_at = coalesce(disabled_at, now()), headers = NULL, previous_secret = NULL,
-        previous_secret_until = NULL
+    SET deleted_at = now(), disabled_at = coalesce(disabled_at, now()), secret = '', headers = NULL,
+        previous_secret = NULL, previous_secret_until = NULL
     WHERE client_id = :client AND id = :id AND deleted_at IS NULL
 """)
 _ROTATE = text("""

@@ -1,6 +1,7 @@
 """Everything that lies encrypted in the database, written anew with the current key: `flask webhook reencrypt`.
 
-One transaction, since endpoints are few. A value that can't be opened ends it, and nothing is changed.
+One transaction, since endpoints are few. A value that can't be opened ends it, and nothing is changed; one that nobody
+will ever need is not opened: an old secret whose time is over is erased, a deleted endpoint left out.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ def reencrypt(engine: Engine, vault: Vault) -> int:
 
 
 def _endpoints(tx: Connection, vault: Vault) -> int:
+    tx.execute(_ERASE_OLD)
     count = 0
     for row in tx.execute(_ENDPOINTS).all():
         sealed = {"secret": row.secret, "previous_secret": row.previous_secret, "headers": row.headers}
@@ -38,7 +40,13 @@ def _answers(tx: Connection, vault: Vault) -> int:
     return len(rows)
 
 
-_ENDPOINTS = text("SELECT client_id, id, secret, previous_secret, headers FROM webhook_endpoint FOR UPDATE")
+_ERASE_OLD = text("""
+    UPDATE webhook_endpoint SET previous_secret = NULL, previous_secret_until = NULL
+    WHERE previous_secret_until <= now()
+""")
+_ENDPOINTS = text("""
+    SELECT client_id, id, secret, previous_secret, headers FROM webhook_endpoint WHERE deleted_at IS NULL FOR UPDATE
+""")
 _WRITE_ENDPOINT = text("""
     UPDATE webhook_endpoint SET secret = :secret, previous_secret = :previous_secret, headers = :headers
     WHERE client_id = :client AND id = :id

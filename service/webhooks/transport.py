@@ -21,7 +21,7 @@ from service.webhooks.headers import read_headers
 from service.webhooks.resolver import ThreadedResolver
 from service.webhooks.retry_after import seconds_to_wait
 from service.webhooks.signing import signature
-from service.webhooks.vault import Vault
+from service.webhooks.vault import Unreadable, Vault
 from service.webhooks.verdict import Failure, Retryable, Verdict, is_success, judge
 
 USER_AGENT = "pbx-ledger/1 (webhooks)"
@@ -91,13 +91,24 @@ class Transport:
 
     def _headers(self, claim: Claim, timestamp: int) -> dict[str, str]:
         """The subscriber's own headers, and ours. Secrets are in clear here only, for as long as one request takes."""
-        secrets = [self._vault.open(secret) for secret in claim.secrets]
         return {
             **read_headers(claim.headers, self._vault),
             "webhook-id": claim.webhook_id,
             "webhook-timestamp": str(timestamp),
-            "webhook-signature": signature(secrets, claim.webhook_id, timestamp, claim.body),
+            "webhook-signature": signature(self._secrets(claim), claim.webhook_id, timestamp, claim.body),
         }
+
+    def _secrets(self, claim: Claim) -> list[str]:
+        """What a delivery is signed with. Only the current secret must open: that the key of the one before is lost may
+        be why there is a current one. Raises Unreadable."""
+        current, *previous = claim.secrets
+        secrets = [self._vault.open(current)]
+        for secret in previous:
+            try:
+                secrets.append(self._vault.open(secret))
+            except Unreadable:
+                log.warning("webhook previous secret unreadable", endpoint_id=str(claim.address.endpoint_id))
+        return secrets
 
 
 def _wait_of(answer: aiohttp.ClientResponse) -> float | None:

@@ -153,7 +153,7 @@ def test_one_that_is_deleted_is_gone_for_every_reader_and_stays_as_a_row(api, en
     row = stored(engine, made)
     assert row.deleted_at is not None
     assert row.disabled_at is not None
-    assert (row.headers, row.previous_secret) == (None, None)
+    assert (row.secret, row.headers, row.previous_secret) == ("", None, None)
 
 
 def test_they_are_listed_page_by_page_oldest_first(api):

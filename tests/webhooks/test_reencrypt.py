@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from service.access.keys import create_client
 from service.db.transaction import transaction
-from service.webhooks.endpoints import NewEndpoint, create_endpoint, rotate_secret
+from service.webhooks.endpoints import NewEndpoint, create_endpoint, delete_endpoint, rotate_secret
 from service.webhooks.headers import read_headers
 from service.webhooks.reencrypt import reencrypt
 from service.webhooks.vault import Unreadable, Vault
@@ -64,6 +64,29 @@ def test_a_value_that_no_key_opens_leaves_everything_as_it_was(own_engine, clien
     with pytest.raises(Unreadable):
         reencrypt(own_engine, NEW)
     assert rows(own_engine, "SELECT * FROM webhook_endpoint ORDER BY id") == before
+
+
+def test_what_nobody_needs_any_more_stands_in_nobodys_way(own_engine, client):
+    lost = Vault("a lost key")
+    with transaction(own_engine) as tx:
+        deleted, _ = create_endpoint(tx, client, NewEndpoint("https://a.example/", headers=HEADERS), lost)
+        delete_endpoint(tx, client, deleted.id)
+        rotated, _ = create_endpoint(tx, client, NewEndpoint("https://b.example/"), lost)
+        secret, _ = rotate_secret(tx, client, rotated.id, 600, OLD)
+        tx.execute(text("UPDATE webhook_endpoint SET previous_secret_until = now() WHERE previous_secret IS NOT NULL"))
+    assert reencrypt(own_engine, BOTH) == 1
+    kept = {row.id: row for row in rows(own_engine, "SELECT * FROM webhook_endpoint")}
+    assert NEW.open(kept[rotated.id].secret) == secret
+    assert (kept[rotated.id].previous_secret, kept[rotated.id].previous_secret_until) == (None, None)
+    assert kept[deleted.id].secret == ""
+
+
+def test_an_old_secret_that_still_signs_along_must_be_readable(own_engine, client):
+    with transaction(own_engine) as tx:
+        made, _ = create_endpoint(tx, client, NewEndpoint("https://a.example/"), Vault("a lost key"))
+        rotate_secret(tx, client, made.id, 600, OLD)
+    with pytest.raises(Unreadable):
+        reencrypt(own_engine, BOTH)
 
 
 def test_the_command_takes_secrets_of_an_earlier_release_along(own_database, own_engine, client):
