@@ -48,7 +48,17 @@ def deliver_due() -> None:
     """Send what is due, until nothing is or a minute has passed."""
     run = runtime()
     run.doorbell.answer(Bell(DELIVER))
-    dispatch(run.engine, run.config, stop=stopping.is_set, tell=run.tally.attempted, seconds=DELIVER_SECONDS)
+    until = time.monotonic() + DELIVER_SECONDS
+    dispatch(
+        run.engine,
+        run.config,
+        stop=stopping.is_set,
+        tell=run.tally.attempted,
+        seconds=DELIVER_SECONDS,
+        rotation=run.rotation,
+    )
+    if time.monotonic() >= until and not stopping.is_set():  # it ended for its time, not for want of work
+        run.doorbell.ring(Bell(DELIVER))
 
 
 def _follow_up(run: Runtime, shard: int, drained: Drained) -> None:

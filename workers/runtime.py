@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 from sqlalchemy import Engine
@@ -12,6 +12,7 @@ from service.config import Config
 from service.db.engine import make_engine
 from service.doorbell import Doorbell, connect
 from service.tally import Tally
+from service.webhooks.claim import Rotation
 
 POOL_SIZE = 4  # a drain needs one connection, a dispatcher some: claims and records go on side by side
 
@@ -26,6 +27,7 @@ class Runtime:
     engine: Engine
     doorbell: Doorbell
     tally: Tally
+    rotation: Rotation = field(default_factory=Rotation)
 
 
 @cache

@@ -94,8 +94,7 @@ def get_delivery(webhook: str, delivery: str) -> Response:
 def post_retry(_: dict[str, Any], webhook: str, delivery: str) -> Response:
     """Send a delivery again, at once: the same bytes with the same `webhook-id`.
 
-    API dùng để gửi lại một webhook. One that has not ended yet answers 409; one that has used up its attempts gets one
-    more.
+    API dùng để gửi lại một webhook. One that has not ended yet answers 409. The schedule of attempts begins anew.
     """
     endpoint_id, wanted = webhook_id(webhook), delivery_id(delivery)
     with unit() as tx:

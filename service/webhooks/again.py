@@ -1,7 +1,8 @@
 """Sending again what has ended: one delivery, or all that failed while a subscriber was away.
 
 The message is the same, to the byte and with the same `webhook-id`: a subscriber that had it after all recognises it.
-Attempts are counted on, since each has its own row; a delivery that has used up its attempts gets one more.
+Attempts are numbered on, since each has its own row; but the schedule begins anew, so that a subscriber that fails once
+more is not given up for good, and a restart of ours in the middle costs nothing.
 """
 
 from __future__ import annotations
@@ -89,12 +90,13 @@ _LOCK = text("""
     SELECT status FROM webhook_delivery WHERE client_id = :client AND id = :id AND endpoint_id = :endpoint FOR UPDATE
 """)
 _RETRY = text("""
-    UPDATE webhook_delivery SET status = 'pending', priority = 0, next_attempt_at = now(), finished_at = NULL
+    UPDATE webhook_delivery
+    SET status = 'pending', priority = 0, next_attempt_at = now(), finished_at = NULL, tried_before = attempts
     WHERE client_id = :client AND id = :id AND endpoint_id = :endpoint
 """)
 _REPLAY = text("""
     UPDATE webhook_delivery d
-    SET status = 'pending', priority = 1, next_attempt_at = now(), finished_at = NULL
+    SET status = 'pending', priority = 1, next_attempt_at = now(), finished_at = NULL, tried_before = d.attempts
     FROM (SELECT client_id, id FROM webhook_delivery
           WHERE client_id = :client AND endpoint_id = :endpoint AND id > :after AND id < :before
             AND created_at >= :since AND created_at < :until AND status = ANY(CAST(:statuses AS text[]))

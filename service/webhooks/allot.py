@@ -69,7 +69,7 @@ def allot(
         if min(room, left) <= 0:
             break
         last = waiting.address
-        quota = min(room, left, _most(waiting, room, limits, taken.count(last))) if waiting.due else 0
+        quota = min(_most(waiting, room, limits, taken.count(last)), max(1, left // 2)) if waiting.due else 0
         if quota > 0:
             quotas[last] = quota
             room -= quota

@@ -13,7 +13,7 @@ transaction: a lease says whose a delivery is and until when, and a lease that h
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,7 @@ from service.webhooks.schedule import MAX_ATTEMPTS
 
 PRIORITIES = (0, 1)  # first attempts and what our own processes dropped; retries
 WINDOW = 256  # endpoints that one claim looks at per priority, at most: a descent of an index each
+ROUNDS = 4  # of quotas in one claim: an endpoint may turn out to be owed less than it may have
 STEP = 64  # endpoints that are looked up at once: most claims are full before there are more
 _TURN = 0x776562  # 'web': the advisory lock that claims take turns on
 
@@ -36,7 +37,10 @@ _START = Address(uuid.UUID(int=0), uuid.UUID(int=0))
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A delivery that is ours to send until its lease runs out. `attempt` counts from 1."""
+    """A delivery that is ours to send until its lease runs out.
+
+    `attempt` counts all attempts at it from 1, `tries` those since it was last begun, be it anew by hand.
+    """
 
     address: Address
     id: uuid.UUID
@@ -45,6 +49,8 @@ class Claim:
     webhook_id: str
     body: bytes = field(repr=False)
     attempt: int
+    tries: int
+    priority: int
     token: uuid.UUID
     url: str = field(repr=False)
     secrets: tuple[str, ...] = field(repr=False)  # sealed, the current one first
@@ -61,7 +67,9 @@ class Claimed:
 
 
 class Rotation:
-    """Where the next walk begins, for each priority. Belongs to one dispatcher."""
+    """Where the next walk begins, for each priority. Outlives a dispatcher, or its successors would always look at the
+    same endpoints first and never at those behind. Belongs to one process.
+    """
 
     def __init__(self) -> None:
         self._after = dict.fromkeys(PRIORITIES, _START)
@@ -94,19 +102,27 @@ _Key = tuple[Address, uuid.UUID]
 def _pick(tx: Connection, limits: Limits, rotation: Rotation) -> list[_Key]:
     picked: list[_Key] = []
     for priority in PRIORITIES:
-        if len(picked) >= min(limits.room, limits.at_once):
-            break
         seen: list[Waiting] = []
         walk = _noting(_walk(tx, priority, rotation.after(priority)), seen)
-        quotas, last = allot(walk, limits, [address for address, _ in picked])
-        if last:
-            rotation.moved(priority, last)
-        ordered = {waiting.address for waiting in seen if waiting.ordered and not waiting.gone}
-        if at_will := {address: quota for address, quota in quotas.items() if address not in ordered}:
-            picked += _lock(tx, priority, at_will)
-        if in_order := {address: quota for address, quota in quotas.items() if address in ordered}:
-            picked += lock_heads(tx, priority, in_order, rotation.customers[priority])
+        for _ in range(ROUNDS):
+            quotas, last = allot(walk, limits, [address for address, _ in picked])
+            if last:
+                rotation.moved(priority, last)
+            if not quotas:
+                break
+            picked += _lock_quotas(
+                tx, priority, quotas, {w.address for w in seen if w.ordered and not w.gone}, rotation
+            )
     return picked
+
+
+def _lock_quotas(
+    tx: Connection, priority: int, quotas: Mapping[Address, int], ordered: Set[Address], rotation: Rotation
+) -> Iterator[_Key]:
+    if at_will := {address: quota for address, quota in quotas.items() if address not in ordered}:
+        yield from _lock(tx, priority, at_will)
+    if in_order := {address: quota for address, quota in quotas.items() if address in ordered}:
+        yield from lock_heads(tx, priority, in_order, rotation.customers[priority])
 
 
 def _walk(tx: Connection, priority: int, after: Address) -> Iterator[Waiting]:
@@ -145,7 +161,7 @@ def _step(tx: Connection, priority: int, after: Address, window: int) -> list[Wa
     ]
 
 
-def _lock(tx: Connection, priority: int, quotas: dict[Address, int]) -> list[_Key]:
+def _lock(tx: Connection, priority: int, quotas: Mapping[Address, int]) -> list[_Key]:
     parameters = {
         "priority": priority,
         "clients": [address.client_id for address in quotas],
@@ -180,6 +196,8 @@ def _claim_of(row: Row[Any], token: uuid.UUID) -> Claim:
         webhook_id=row.webhook_id,
         body=row.body,
         attempt=row.attempts,
+        tries=row.attempts - row.tried_before,
+        priority=row.priority,
         token=token,
         url=row.url,
         secrets=(row.secret, row.previous_secret) if row.previous_secret else (row.secret,),
@@ -206,9 +224,9 @@ _ABANDON_EXPIRED = text("""
         LIMIT 200 FOR UPDATE SKIP LOCKED
     ), freed AS (
         UPDATE webhook_delivery d
-        SET status = CASE WHEN d.attempts < :max_attempts THEN 'pending' ELSE 'failed' END,
-            next_attempt_at = CASE WHEN d.attempts < :max_attempts THEN now() END,
-            finished_at = CASE WHEN d.attempts >= :max_attempts THEN now() END,
+        SET status = CASE WHEN d.attempts - d.tried_before < :max_attempts THEN 'pending' ELSE 'failed' END,
+            next_attempt_at = CASE WHEN d.attempts - d.tried_before < :max_attempts THEN now() END,
+            finished_at = CASE WHEN d.attempts - d.tried_before >= :max_attempts THEN now() END,
             priority = 0, lease_until = NULL, lease_token = NULL
         FROM expired WHERE d.client_id = expired.client_id AND d.id = expired.id
         RETURNING d.client_id, d.id, d.attempts
@@ -275,7 +293,7 @@ _LEASE = text("""
               AND e.deleted_at IS NULL
         WHERE d.client_id = picked.client_id AND d.id = picked.id
         RETURNING d.client_id, d.endpoint_id, d.id, d.customer_id, d.seq, d.webhook_id, d.body, d.status, d.attempts,
-                  e.url, e.secret, e.headers,
+                  d.tried_before, d.priority, e.url, e.secret, e.headers,
                   CASE WHEN e.previous_secret_until > now() THEN e.previous_secret END AS previous_secret
     ), noted AS (
         INSERT INTO webhook_attempt (client_id, delivery_id, number, started_at)

@@ -63,30 +63,30 @@ def dispatch(
     settings: Config,
     *,
     stop: Callable[[], bool],
-    wake: Callable[[], bool] | None = None,
     tell: Tell | None = None,
     seconds: float = 60,
+    rotation: Rotation | None = None,
 ) -> Summary:
     """Send what is due. Returns when nothing is, or after about `seconds`, or soon after `stop()` has become true.
 
-    `stop` and `wake` are asked many times a second from within the loop, so they must answer at once; `wake` true means
-    'look at the database now'. `tell` is given the attempts by outcome since the last time, every TELL_EVERY seconds
-    and at the end, from a thread. Takes one connection of the engine's pool at a time.
+    `stop` is asked many times a second from within the loop, so it must answer at once. `tell` is given the attempts by
+    outcome since the last time, every TELL_EVERY seconds and at the end, from a thread. `rotation` is where the
+    process's dispatcher before this one ended. Takes one connection of the engine's pool at a time.
     """
-    return asyncio.run(_dispatch(engine, settings, stop, wake or (lambda: False), tell or (lambda _: None), seconds))
+    return asyncio.run(_dispatch(engine, settings, stop, tell or (lambda _: None), seconds, rotation or Rotation()))
 
 
 async def _dispatch(
     engine: Engine,
     settings: Config,
     stop: Callable[[], bool],
-    wake: Callable[[], bool],
     tell: Tell,
     seconds: float,
+    rotation: Rotation,
 ) -> Summary:
     async with Transport(settings.webhook_allow_networks, settings.webhook_timeout, vault_of(settings)) as transport:
         sends = Sends(transport, Pace(settings.webhook_endpoint_in_flight))
-        loop = _Loop(engine, settings, sends, stop, wake, tell)
+        loop = _Loop(engine, settings, sends, stop, tell, rotation)
         try:
             await loop.work(time.monotonic() + seconds)
         finally:
@@ -101,19 +101,18 @@ class _Loop:
         settings: Config,
         sends: Sends,
         stop: Callable[[], bool],
-        wake: Callable[[], bool],
         tell: Tell,
+        rotation: Rotation,
     ) -> None:
         self._engine = engine
         self._settings = settings
         self._sends = sends
         self._stop = stop
-        self._wake = wake
         self._tell = tell
         self._database = ThreadPoolExecutor(1, thread_name_prefix="deliveries")
-        self._rotation = Rotation()
+        self._rotation = rotation
         self._unrecorded: list[Outcome] = []
-        self._full = False  # the last claim brought all that it may at once, so the next goes on without a pause
+        self._full = False  # the last claim brought most of what it may at once, so the next goes on without a pause
         self._tally: Counter[str] = Counter()
         self._told: Counter[str] = Counter()
         self._telling: asyncio.Future[None] | None = None
@@ -129,7 +128,7 @@ class _Loop:
         last_call = end + self._settings.webhook_timeout
         while not self._stop() and self._busy(now := time.monotonic(), end) and now < last_call:
             await self._record()
-            if self._wake() or now >= self._next_look:
+            if now >= self._next_look:
                 await self._claim(self._sends.allowance if now < end else self._sends.allowance_of_the_fast)
             self._tell_now_and_then()
             await asyncio.sleep(0.0 if self._full else TURN)
@@ -173,7 +172,7 @@ class _Loop:
             claimed.claims or claimed.skipped
         ):  # there may be more: quotas go by what an endpoint may have, not by what it is owed
             self._next_look = self._busy_at = time.monotonic()
-        self._full = len(claimed.claims) >= limits.at_once
+        self._full = len(claimed.claims) > limits.at_once // 2
         if self._stop() or time.monotonic() > start_by:
             await self._release(claimed)
         else:
@@ -182,7 +181,7 @@ class _Loop:
     def _limits(self, allowance: Allowance) -> Limits:
         settings = self._settings
         return Limits(
-            room=settings.webhook_in_flight - len(self._sends),
+            room=max(0, settings.webhook_in_flight - len(self._sends)),
             per_endpoint=settings.webhook_endpoint_in_flight,
             allowance=allowance,
             lease=settings.webhook_timeout + LEASE_SLACK,

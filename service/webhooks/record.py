@@ -1,7 +1,8 @@
 """Outcomes back into Postgres, a batch in one transaction, and with them what they say of the endpoints' health.
 
 Each counts only while its lease is still the sender's: a result that comes after the lease ran out and the delivery
-was claimed anew changes nothing. Recording the same batch twice is therefore harmless, and so is not knowing whether
+was claimed anew changes nothing. Nor is a 410 the last word on a delivery where it speaks of a URL that the endpoint has
+no longer, or came after its owner enabled it again. Recording the same batch twice is therefore harmless, and so is not knowing whether
 the first time went through.
 """
 
@@ -12,11 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from service.db.transaction import transaction
 from service.webhooks.claim import Claim
-from service.webhooks.health import DAY, note
+from service.webhooks.health import DAY, Ended, note
 from service.webhooks.schedule import MAX_ATTEMPTS, delay
 from service.webhooks.verdict import CutShort, Delivered, Permanent, Retryable, Verdict
 
@@ -45,11 +46,11 @@ class Outcome:
 
 def outcome(claim: Claim, verdict: Verdict, milliseconds: int) -> Outcome:
     """A finished attempt and what follows from it; the jitter of a retry is drawn here."""
-    return Outcome(claim, verdict, milliseconds, fate(verdict, claim.attempt, random.random()))  # noqa: S311  jitter
+    return Outcome(claim, verdict, milliseconds, fate(verdict, claim.tries, random.random()))  # noqa: S311  jitter
 
 
 def fate(verdict: Verdict, attempts: int, draw: float) -> Fate:
-    """What a verdict on the last of `attempts` means for the delivery. Pure; `draw` is from 0 to 1."""
+    """What a verdict on the last of `attempts` of this round means for the delivery. Pure; `draw` is from 0 to 1."""
     match verdict:
         case Delivered():
             return Fate("delivered", "delivered")
@@ -74,9 +75,38 @@ def record(engine: Engine, outcomes: Sequence[Outcome], disable_after: float = D
     `disable_after`: seconds of nothing but failures after which an endpoint is disabled.
     """
     with transaction(engine) as tx:
-        counted = set(tx.scalars(_RECORD, _columns(outcomes)))
-        note(tx, ((o.claim.address, o.verdict) for o in outcomes if o.claim.id in counted), disable_after)
-    return len(counted)
+        settled = _without_outdated_ends(tx, outcomes)
+        began = {row.delivery_id: row.started_at for row in tx.execute(_RECORD, _columns(settled))}
+        counted = [
+            Ended(o.claim.address, o.claim.url, began[o.claim.id], o.verdict) for o in settled if o.claim.id in began
+        ]
+        note(tx, counted, disable_after)
+    return len(began)
+
+
+def _without_outdated_ends(tx: Connection, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
+    """With what is outdated to be tried again, where it would have ended its delivery."""
+    ends = [o for o in outcomes if isinstance(o.verdict, Permanent)]
+    if not ends:
+        return outcomes
+    outdated = set(tx.scalars(_OUTDATED, _attempts_of([o.claim for o in ends])))
+    return [
+        _retried(o, o.verdict) if isinstance(o.verdict, Permanent) and o.claim.id in outdated else o for o in outcomes
+    ]
+
+
+def _retried(ended: Outcome, verdict: Permanent) -> Outcome:
+    return outcome(ended.claim, Retryable(verdict.error, verdict.status_code), ended.milliseconds)
+
+
+def _attempts_of(claims: Sequence[Claim]) -> dict[str, list[Any]]:
+    return {
+        "clients": [claim.address.client_id for claim in claims],
+        "endpoints": [claim.address.endpoint_id for claim in claims],
+        "ids": [claim.id for claim in claims],
+        "numbers": [claim.attempt for claim in claims],
+        "urls": [claim.url for claim in claims],
+    }
 
 
 def _columns(outcomes: Sequence[Outcome]) -> dict[str, list[Any]]:
@@ -102,6 +132,7 @@ def release(engine: Engine, claims: Sequence[Claim]) -> None:
         "ids": [claim.id for claim in claims],
         "tokens": [claim.token for claim in claims],
         "numbers": [claim.attempt for claim in claims],
+        "priorities": [claim.priority for claim in claims],
     }
     with transaction(engine) as tx:
         tx.execute(_RELEASE, keys)
@@ -131,15 +162,24 @@ _RECORD = text("""
         finished_at = clock_timestamp()
     FROM recorded JOIN result r USING (client_id, id)
     WHERE a.client_id = r.client_id AND a.delivery_id = r.id AND a.number = r.number
-    RETURNING a.delivery_id
+    RETURNING a.delivery_id, a.started_at
+""")
+# Without a lock: where the change of the endpoint is committed a moment later, the answer simply came before it.
+_OUTDATED = text("""
+    SELECT a.delivery_id
+    FROM unnest(CAST(:clients AS uuid[]), CAST(:endpoints AS uuid[]), CAST(:ids AS uuid[]), CAST(:numbers AS int[]),
+                CAST(:urls AS text[])) AS r (client_id, endpoint_id, id, number, url)
+    JOIN webhook_attempt a ON a.client_id = r.client_id AND a.delivery_id = r.id AND a.number = r.number
+    JOIN webhook_endpoint e ON e.client_id = r.client_id AND e.id = r.endpoint_id
+    WHERE a.started_at < e.changed_at OR e.url <> r.url
 """)
 _RELEASE = text("""
     WITH released AS (
         UPDATE webhook_delivery d
-        SET status = 'pending', priority = 0, attempts = d.attempts - 1, next_attempt_at = now(),
+        SET status = 'pending', priority = r.priority, attempts = d.attempts - 1, next_attempt_at = now(),
             lease_until = NULL, lease_token = NULL
-        FROM unnest(CAST(:clients AS uuid[]), CAST(:ids AS uuid[]), CAST(:tokens AS uuid[]), CAST(:numbers AS int[]))
-             AS r (client_id, id, token, number)
+        FROM unnest(CAST(:clients AS uuid[]), CAST(:ids AS uuid[]), CAST(:tokens AS uuid[]), CAST(:numbers AS int[]),
+                    CAST(:priorities AS smallint[])) AS r (client_id, id, token, number, priority)
         WHERE d.client_id = r.client_id AND d.id = r.id AND d.lease_token = r.token
         RETURNING d.client_id, d.id, r.number
     )

@@ -38,7 +38,7 @@ class Sends:
         self._under_way: dict[asyncio.Task[None], _Send] = {}
         self._finished: list[Outcome] = []
         self._at_once: Counter[Address] = Counter()
-        self._slow: set[Address] = set()
+        self._fast: set[Address] = set()
 
     def __len__(self) -> int:
         return len(self._under_way)
@@ -61,8 +61,8 @@ class Sends:
         return self._pace.window(address) - self._at_once[address]
 
     def allowance_of_the_fast(self, address: Address) -> int:
-        """The same, but nothing for an endpoint that has been slow, or is being slow just now."""
-        if address in self._slow or self._has_been_waiting_for(address):
+        """The same, but only for an endpoint that answered quickly the last time, and is not being slow now."""
+        if address not in self._fast or self._has_been_waiting_for(address):
             return 0
         return self.allowance(address)
 
@@ -88,8 +88,7 @@ class Sends:
     def _finish(self, claim: Claim, verdict: Verdict, seconds: float) -> None:
         self._at_once[claim.address] -= 1
         self._pace.ended(claim.address, verdict)
-        if seconds > SLOW:
-            self._slow.add(claim.address)
+        (self._fast.discard if seconds > SLOW else self._fast.add)(claim.address)
         done = outcome(claim, verdict, round(seconds * 1000))
         self._finished.append(done)
         _log(done)

@@ -177,17 +177,32 @@ class TestRetry:
         )
         assert (api.post(path).status, api.post(path).error) == (409, "the delivery is sending already")
 
-    def test_one_that_has_used_up_its_attempts_gets_one_more_with_the_same_bytes(self, api, engine, send, subscriber):
+    def test_one_that_has_used_up_its_attempts_has_the_schedule_before_it_again(self, api, engine, send, subscriber):
         made = add_webhook(api, url=subscriber.url("/hook", in_turn(answers(500), answers(500), answers(200))))
         due = api.post(f"/v1/webhook/{made['id']}/test").json
         run(engine, "UPDATE webhook_delivery SET attempts = :n", n=MAX_ATTEMPTS - 1)
-        for outcome in ("failed", "failed", "delivered"):
+        for outcome in ("failed", "pending", "delivered"):
             send()
             assert api.get(due["delivery"]).json["status"] == outcome
             if outcome == "failed":
                 assert api.post(f"{due['delivery']}/retry").status == 200
+            run(engine, "UPDATE webhook_delivery SET next_attempt_at = now() WHERE status = 'pending'")
         assert [a["number"] for a in api.get(due["delivery"]).json["attempts"]] == [10, 11, 12]
         assert len({(r.webhook_id, r.body) for r in subscriber.received}) == 1
+
+    def test_a_restart_of_ours_in_the_middle_of_it_costs_nothing(self, api, engine, send, subscriber):
+        made = add_webhook(api, url=subscriber.url("/hook"))
+        delivery = ended_delivery(api, made["id"])
+        run(engine, "UPDATE webhook_delivery SET attempts = :n", n=MAX_ATTEMPTS)
+        api.post(f"/v1/webhook/{made['id']}/delivery/{delivery}/retry")
+        run(
+            engine,
+            "UPDATE webhook_delivery SET status = 'sending', attempts = attempts + 1, next_attempt_at = NULL, "
+            "lease_token = gen_random_uuid(), lease_until = now() - interval '1 s' WHERE id = :id",
+            id=delivery,
+        )
+        send()
+        assert api.get(f"/v1/webhook/{made['id']}/delivery/{delivery}").json["status"] == "delivered"
 
 
 class TestReplay:

@@ -10,9 +10,11 @@ from sqlalchemy import text
 
 from service.db.transaction import transaction
 from service.webhooks import dispatch as dispatch_module
+from service.webhooks.claim import Rotation
 from service.webhooks.dispatch import Summary, dispatch
 from service.webhooks.due import has_due
 from tests.support.processes import until
+from tests.webhooks.queue import SECRET
 from tests.webhooks.subscriber import NEVER, answers, in_turn
 
 
@@ -205,6 +207,39 @@ def test_after_its_time_it_hands_over_without_waiting_for_a_slow_endpoint(queue,
     assert max(b - a for a, b in pairwise(arrivals)) < 0.6
 
 
+def test_after_its_time_it_begins_nothing_with_an_endpoint_that_has_not_answered_it_yet(
+    queue, subscriber, engine, settings
+):
+    """A stranger may be one that never answers, and whoever comes next would have to wait for it."""
+    queue.owe_to(subscriber.url("/busy", answers(200, after=0.3)), events=60)
+    threading.Timer(0.6, queue.owe_to, [subscriber.url("/stranger")]).start()
+    dispatch(engine, settings, stop=lambda: False, seconds=0.5)
+    assert len(subscriber.at("/busy")) > 4
+    assert subscriber.at("/stranger") == []
+
+
+def test_what_lies_behind_very_many_that_wait_is_reached_in_the_end(queue, subscriber, engine, settings):
+    """Each dispatcher goes on where the one before it in the process ended, however short its life."""
+    url = subscriber.url("/hook")
+    queue.run(
+        "INSERT INTO webhook_endpoint (client_id, id, url, secret) "
+        "SELECT :client, lpad(to_hex(n), 32, '0')::uuid, :url, :secret FROM generate_series(1, 3000) AS n",
+        url=url,
+        secret=SECRET,
+    )
+    queue.owe()
+    last = queue.scalar("SELECT endpoint_id FROM webhook_delivery ORDER BY endpoint_id DESC LIMIT 1")
+    queue.run(
+        "UPDATE webhook_delivery SET priority = 1, attempts = 3, next_attempt_at = now() + interval '1 hour' "
+        "WHERE endpoint_id <> :last",
+        last=last,
+    )
+    queue.run("UPDATE webhook_delivery SET priority = 1, attempts = 3 WHERE endpoint_id = :last", last=last)
+    rotation = Rotation()
+    sent = [dispatch(engine, settings, stop=lambda: False, rotation=rotation).delivered for _ in range(20)]
+    assert sum(sent) == 1
+
+
 def _keep_owing(queue, path, stop):
     endpoint = queue.scalar(
         "SELECT id FROM webhook_endpoint WHERE client_id = :client AND url LIKE :url", url=f"%{path}"
@@ -247,19 +282,6 @@ def _hang_up_on_whoever_writes(queue, subscriber):
             " WHERE NOT granted AND d.datname = current_database()"
         )
         assert until(lambda: tx.execute(waiting).all())
-
-
-def test_being_woken_is_looking_at_once(queue, subscriber, engine, settings, monkeypatch):
-    monkeypatch.setattr(dispatch_module, "POLL", 3600)
-    monkeypatch.setattr(dispatch_module, "LINGER", 2.0)
-    owed = threading.Event()
-
-    def owe_later():
-        queue.owe_to(subscriber.url("/hook"))
-        owed.set()
-
-    threading.Timer(0.3, owe_later).start()
-    assert dispatch(engine, settings, stop=lambda: False, wake=owed.is_set) == Summary(delivered=1)
 
 
 def test_told_to_stop_before_it_begins_it_takes_nothing(queue, subscriber, engine, settings):

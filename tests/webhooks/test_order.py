@@ -13,6 +13,7 @@ from service.webhooks import order as order_module
 from service.webhooks.allot import Limits
 from service.webhooks.claim import Rotation, claim
 from service.webhooks.dispatch import dispatch
+from service.webhooks.message import send_test
 from service.webhooks.record import outcome, record
 from service.webhooks.verdict import Delivered, Failure, Retryable
 from tests.webhooks.queue import applied
@@ -177,3 +178,33 @@ def test_thousands_behind_a_head_that_waits_are_one_step(queue):
     assert "Sort" not in plan
     assert "rows=5000" not in plan
     assert places(take(queue)) == [(2, 1)]
+
+
+def test_messages_about_no_customer_wait_for_nobody(queue):
+    """A test is sent while an earlier one still waits for its retry; it is when something is wrong that one tests."""
+    endpoint = in_order(queue)
+    for _ in range(2):
+        with transaction(queue.engine) as tx:
+            send_test(tx, queue.client_id, endpoint)
+        (sent,) = take(queue)
+        end(queue, [sent], Retryable(Failure.STATUS, 500))
+    assert sent.customer_id == 0
+
+
+def test_messages_about_no_customer_leave_room_for_the_others(queue):
+    endpoint = in_order(queue)
+    owe(queue, customers=[1, 2, 3], events=1)
+    for _ in range(2):
+        with transaction(queue.engine) as tx:
+            send_test(tx, queue.client_id, endpoint)
+    assert [c.customer_id for c in sorted(take(queue), key=lambda c: c.customer_id)] == [0, 0, 1, 2, 3]
+
+
+def test_a_customer_behind_very_many_that_wait_has_its_turn(queue):
+    """In claims that share a rotation, be it over the lives of several dispatchers."""
+    in_order(queue)
+    owe(queue, customers=range(1, 301), events=2)
+    queue.run("UPDATE webhook_delivery SET priority = 1, next_attempt_at = now() + interval '2 hours' WHERE seq = 1")
+    owe(queue, customers=[1001], events=1)
+    rotation = Rotation()
+    assert [c.customer_id for _ in range(10) for c in take(queue, rotation)] == [1001]
