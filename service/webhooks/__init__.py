@@ -15,6 +15,7 @@ The tour, in the order in which one event passes:
 `pace`        few at once to a stranger, more with every success
 `sends`       the requests under way
 `transport`   one POST: total timeout, no redirects, no cookies, no proxies, a bounded answer
+`interim`     no more `100 Continue` than an honest server sends
 `guard`       the addresses that may be dialled, checked at the moment of dialling
 `signing`     the Standard Webhooks signature over the stored bytes
 `verdict`     what an answer means: delivered, try again, or give up

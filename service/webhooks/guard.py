@@ -20,6 +20,10 @@ from aiohttp.connector import AddrInfoType, SocketFactoryType
 from service.config import Network
 
 PORTS = frozenset({443, 8443})
+# Bytes that the kernel takes in before we read (Linux keeps twice as many). asyncio would take 256 KB in one turn and
+# parse them, and a subscriber that sends without pause would have most of every turn. An answer that we read to its
+# end has 16 KB at most, so nobody honest notices.
+RECEIVE_BUFFER = 8192
 
 # IANA's special-purpose registry, multicast, the reserved top, and one public address that is a cloud's own.
 _DENIED_IPV4 = tuple(
@@ -94,6 +98,8 @@ def guarded_sockets(allow: Sequence[Network], *, tls: bool) -> SocketFactoryType
         family, kind, protocol, _, target = info
         if not may_dial(str(target[0]), int(target[1]), allow, tls=tls):
             raise AddressRefused
-        return socket.socket(family, kind, protocol)
+        made = socket.socket(family, kind, protocol)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)  # before it dials, or TCP promises more
+        return made
 
     return make

@@ -1,7 +1,8 @@
 """One POST, with nothing in it that a subscriber could use against us or against other subscribers.
 
 A total timeout that holds against a dripping server, no redirects, no cookies, no proxies from the environment, no
-decompression (so no bomb to go off), an answer read to 16 KB and dropped, and the guard under every dial.
+decompression (so no bomb to go off), an answer read to 16 KB and dropped, few answers that are none yet (1xx), and the
+guard under every dial.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from service.config import Network
 from service.webhooks.claim import Claim
 from service.webhooks.guard import AddressRefused, guarded_sockets
 from service.webhooks.headers import read_headers
+from service.webhooks.interim import BoundedConnector
 from service.webhooks.resolver import ThreadedResolver
 from service.webhooks.retry_after import seconds_to_wait
 from service.webhooks.signing import signature
@@ -54,7 +56,7 @@ class Transport:
 
     def _session(self, *, tls: bool) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
+            connector=BoundedConnector(
                 limit=0,  # the claim's caps are the limit; a second one here would only hide deliveries under lease
                 resolver=ThreadedResolver(),
                 socket_factory=guarded_sockets(self._allow, tls=tls),

@@ -8,6 +8,7 @@ import pytest
 
 from service.webhooks.dispatch import Summary, dispatch
 from service.webhooks.guard import AddressRefused, guarded_sockets, may_dial
+from service.webhooks.transport import MAX_ANSWER
 from tests.support.processes import until
 from tests.webhooks.subscriber import answers
 
@@ -78,6 +79,12 @@ def test_no_socket_is_made_for_a_refused_address(monkeypatch):
         make((socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 443)))
     with pytest.raises(AddressRefused):
         make((socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 443, 0, 0)))
+
+
+def test_a_subscriber_can_fill_no_more_of_our_memory_than_we_would_read():
+    make = guarded_sockets((ip_network("127.0.0.0/8"),), tls=True)
+    with make((socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 443))) as made:
+        assert made.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) <= MAX_ANSWER
 
 
 @pytest.fixture

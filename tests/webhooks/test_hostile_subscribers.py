@@ -3,18 +3,24 @@
 import datetime
 import ipaddress
 import ssl
+import subprocess
+import sys
 import time
+from collections import defaultdict
+from dataclasses import replace
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from service.webhooks.dispatch import Summary
+from service.webhooks.dispatch import Summary, dispatch
 from tests.webhooks.subscriber import NEVER, Subscriber, answers, in_turn, says
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 DRIP = [b"X"] * 200
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
 @pytest.mark.parametrize(
@@ -22,8 +28,8 @@ DRIP = [b"X"] * 200
     [
         (says(HEAD, *DRIP, every=0.05), "timeout"),
         (says(HEAD, b"Content-Length: 200\r\n\r\n", *DRIP, every=0.05), "timeout"),
-        (says(*[b"HTTP/1.1 100 Continue\r\n\r\n"] * 200, every=0.05), "timeout"),
-        (says(b"HTTP/1.1 100 Continue\r\n\r\n" * 2000, repeat=1_000_000), "timeout"),
+        (says(CONTINUE, every=0.05, repeat=200), "bad answer"),
+        (says(CONTINUE * 2000, repeat=1_000_000), "bad answer"),
         (NEVER, "timeout"),
         (says(HEAD, b"X-Half: a hea"), "disconnected"),
         (says(), "disconnected"),
@@ -50,6 +56,55 @@ def test_an_attempt_on_a_subscriber_that(queue, subscriber, send, manner, error)
     assert send() == Summary(retry=1)
     assert time.monotonic() - began < 4
     assert queue.attempts()[0].error == error
+
+
+@pytest.fixture
+def flood():
+    """The URL of a server that sends interim answers without end."""
+    command = [sys.executable, "-m", "tests.webhooks.flooding"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        process.kill()
+
+
+def test_a_flood_of_interim_answers_keeps_no_other_endpoint_waiting(queue, engine, settings, subscriber, flood):
+    floods = [queue.owe_to(f"{flood}/{n}", events=4) for n in range(20)]
+    queue.run("UPDATE webhook_endpoint SET deleted_at = now()")
+    healthy = queue.endpoint(subscriber.url("/healthy", answers(200, after=0.02)))
+    queue.owe(events=200)
+    queue.run("UPDATE webhook_endpoint SET deleted_at = NULL")
+    dispatch(engine, replace(settings, webhook_timeout=6.0), stop=lambda: False)
+    assert queue.statuses(healthy) == {"delivered": 200}
+    assert queue.health(healthy).failures == 0
+    attempts = attempts_by_endpoint(queue)
+    assert (
+        max(a.milliseconds for a in attempts[healthy]) < 3000
+    )  # a loop that is held up takes all of the timeout, and more
+    assert {a.error for endpoint in floods for a in attempts[endpoint]} == {"bad answer"}
+
+
+def attempts_by_endpoint(queue):
+    grouped = defaultdict(list)
+    for attempt in queue.rows(
+        "SELECT d.endpoint_id, a.* FROM webhook_attempt a JOIN webhook_delivery d ON d.id = a.delivery_id"
+    ):
+        grouped[attempt.endpoint_id].append(attempt)
+    return grouped
+
+
+def test_an_answer_after_a_few_interim_ones_is_the_answer_also_the_hundredth_on_a_connection(queue, subscriber, send):
+    async def slowly_but_surely(_received, writer):
+        writer.write(CONTINUE * 10 + OK)
+
+    queue.owe_to(subscriber.url("/hook", slowly_but_surely), events=100)
+    assert send() == Summary(delivered=100)
+    assert subscriber.connections < 100
+
+
+def test_an_answer_after_too_many_interim_ones_is_none(queue, subscriber, send):
+    queue.owe_to(subscriber.url("/hook", says(CONTINUE * 11 + OK, then_close=False)))
+    assert send() == Summary(retry=1)
+    assert queue.attempts()[0].error == "bad answer"
 
 
 def test_a_large_answer_is_read_to_16_kilobytes_and_no_further(queue, subscriber, send):
