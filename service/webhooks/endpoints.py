@@ -163,8 +163,8 @@ def change_endpoint(
 ) -> Endpoint:
     """Change what is named in `said`: fields of NewEndpoint, and `disabled`. Raises Invalid, NotFound.
 
-    One that is enabled again, or has another URL, begins with a clean slate: nothing is held against it. To say again
-    what is so already wipes nothing, since many send the whole of what they read.
+    One that is enabled again, or has another URL, begins with a clean slate: nothing is held against it, not even what
+    was under way. To say again what is so already wipes nothing, since many send the whole of what they read.
     """
     values = _checked(said, vault, allow_networks)
     disabled = values.pop("disabled", None)
@@ -226,7 +226,13 @@ def _begins_anew(values: Mapping[str, Any], disabled: bool | None) -> ColumnElem
 
 
 def _clean_slate(anew: ColumnElement[bool]) -> dict[str, ColumnElement[Any]]:
-    slate = {"failures": literal(0), "failing_since": null(), "open_until": null()}
+    # Not now(): the transaction may have begun before an attempt that the old URL still got.
+    slate = {
+        "failures": literal(0),
+        "failing_since": null(),
+        "open_until": null(),
+        "changed_at": func.clock_timestamp(),
+    }
     return {name: case((anew, clean), else_=getattr(_E, name)) for name, clean in slate.items()}
 
 

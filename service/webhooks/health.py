@@ -1,16 +1,18 @@
 """An endpoint's health in Postgres: the breaker moved by a batch of outcomes, and the end of an endpoint's patience.
 
 Part of the transaction that records the batch. The rows are locked in the order of their keys, so two dispatchers that
-record at once can't lock them crosswise; a healthy endpoint that answered well is not even locked.
+record at once can't lock them crosswise; a healthy endpoint that answered well is not even locked. What was asked of
+another URL, or before the endpoint was enabled again, says nothing of it and is left out.
 """
 
 from __future__ import annotations
 
 import random
-import uuid
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import reduce
 from http import HTTPStatus
 from typing import Any
 
@@ -30,35 +32,55 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
+class Ended:
+    """An attempt that has ended; `url` is the one that was asked, and `began` when, by the database's clock."""
+
+    address: Address
+    url: str = field(repr=False)
+    began: datetime
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
 class _Change:
     address: Address
     health: Health
     reason: str | None  # why it is disabled, if it is
 
 
-def note(tx: Connection, verdicts: Iterable[tuple[Address, Verdict]], disable_after: float) -> None:
+def note(tx: Connection, attempts: Iterable[Ended], disable_after: float) -> None:
     """Move the breakers of the endpoints that a batch was sent to, and disable those that are given up.
 
     `disable_after`: seconds of nothing but failures.
     """
-    showings = showings_of(verdicts)
-    if not showings:
+    by_endpoint = _by_endpoint(attempts)
+    if not by_endpoint:
         return
-    rows = tx.execute(_LOCK, _keys(showings) | {"well": [_did_well(s) for s in showings.values()]}).all()
-    changes = [_change(row, showings, disable_after) for row in rows]
+    rows = tx.execute(_LOCK, _keys(by_endpoint) | {"well": [_did_well(shown(s)) for s in by_endpoint.values()]}).all()
+    current = [(row, _current(row, by_endpoint[Address(row.client_id, row.id)])) for row in rows]
+    changes = [_change(row, shown(attempts), disable_after) for row, attempts in current if attempts]
     if changes:
         _write(tx, changes)
     if any(change.reason for change in changes):
         _tell(tx, rows, changes)
 
 
-def showings_of(verdicts: Iterable[tuple[Address, Verdict]]) -> dict[Address, Showing]:
-    """What each endpoint has shown. What is our own fault (a restart, a bug) is held against nobody."""
-    showings: dict[Address, Showing] = {}
-    for address, verdict in verdicts:
-        if not isinstance(verdict, CutShort) and verdict.error != Failure.INTERNAL:
-            showings[address] = _seen(showings.get(address, Showing()), verdict)
-    return showings
+def _by_endpoint(attempts: Iterable[Ended]) -> dict[Address, list[Ended]]:
+    """What is our own fault (a restart, a bug) is held against nobody."""
+    by_endpoint: dict[Address, list[Ended]] = defaultdict(list)
+    for ended in attempts:
+        if not isinstance(ended.verdict, CutShort) and ended.verdict.error != Failure.INTERNAL:
+            by_endpoint[ended.address].append(ended)
+    return by_endpoint
+
+
+def _current(row: Row[Any], attempts: Iterable[Ended]) -> list[Ended]:
+    return [ended for ended in attempts if ended.url == row.url and ended.began >= row.changed_at]
+
+
+def shown(attempts: Iterable[Ended]) -> Showing:
+    """What attempts at one endpoint have shown."""
+    return reduce(_seen, (ended.verdict for ended in attempts), Showing())
 
 
 def _did_well(showing: Showing) -> bool:
@@ -77,11 +99,10 @@ def _seen(showing: Showing, verdict: Verdict) -> Showing:
             return replace(showing, failed=showing.failed + 1)
 
 
-def _change(row: Row[Any], showings: Mapping[Address, Showing], disable_after: float) -> _Change:
-    address = Address(row.client_id, row.id)
-    showing = showings[address]
+def _change(row: Row[Any], showing: Showing, disable_after: float) -> _Change:
     health = after(Health(row.failures, row.failing_since, row.open_until), showing, row.now, random.random())  # noqa: S311  jitter
-    return _Change(address, health, GONE if showing.gone else _out_of_patience(health, row.now, disable_after))
+    reason = GONE if showing.gone else _out_of_patience(health, row.now, disable_after)
+    return _Change(Address(row.client_id, row.id), health, reason)
 
 
 def _out_of_patience(health: Health, now: datetime, disable_after: float) -> str | None:
@@ -120,15 +141,15 @@ def _tell(tx: Connection, rows: Sequence[Row[Any]], changes: Sequence[_Change]) 
             )
 
 
-def _keys(showings: Mapping[Address, Showing]) -> dict[str, list[uuid.UUID]]:
+def _keys(addresses: Collection[Address]) -> dict[str, list[Any]]:
     return {
-        "clients": [address.client_id for address in showings],
-        "endpoints": [address.endpoint_id for address in showings],
+        "clients": [address.client_id for address in addresses],
+        "endpoints": [address.endpoint_id for address in addresses],
     }
 
 
 _LOCK = text("""
-    SELECT e.client_id, e.id, e.url, e.failures, e.failing_since, e.open_until, clock_timestamp() AS now
+    SELECT e.client_id, e.id, e.url, e.changed_at, e.failures, e.failing_since, e.open_until, clock_timestamp() AS now
     FROM unnest(CAST(:clients AS uuid[]), CAST(:endpoints AS uuid[]), CAST(:well AS bool[]))
          AS shown (client_id, id, well)
     JOIN webhook_endpoint e ON e.client_id = shown.client_id AND e.id = shown.id

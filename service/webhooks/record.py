@@ -1,9 +1,10 @@
 """Outcomes back into Postgres, a batch in one transaction, and with them what they say of the endpoints' health.
 
 Each counts only while its lease is still the sender's: a result that comes after the lease ran out and the delivery
-was claimed anew changes nothing. Nor is a 410 the last word on a delivery where it speaks of a URL that the endpoint has
-no longer, or came after its owner enabled it again. Recording the same batch twice is therefore harmless, and so is not knowing whether
+was claimed anew changes nothing. Recording the same batch twice is therefore harmless, and so is not knowing whether
 the first time went through.
+
+A 410 that the endpoint's owner has answered meanwhile, with another URL or by enabling it again, ends no delivery.
 """
 
 from __future__ import annotations

@@ -5,9 +5,13 @@ import json
 import pytest
 
 from service.access.keys import create_client
+from service.db.transaction import transaction
 from service.webhooks.allot import Limits
+from service.webhooks.breaker import OPENS_AT
 from service.webhooks.claim import Rotation, claim
+from service.webhooks.endpoints import change_endpoint
 from service.webhooks.record import outcome, record
+from service.webhooks.vault import Vault
 from service.webhooks.verdict import Delivered, Failure, Permanent, Retryable
 from tests.webhooks.queue import Queue
 from tests.webhooks.subscriber import answers
@@ -94,6 +98,59 @@ def test_it_is_told_once(queue):
     for one in claims:
         record(queue.engine, [outcome(one, GONE, 7)])
     assert [d.event_type for d in queue.deliveries()].count("webhook.disabled") == 1
+
+
+def changed(queue, endpoint, **said):
+    with transaction(queue.engine) as tx:
+        change_endpoint(tx, queue.client_id, endpoint, said, Vault("k"))
+
+
+def test_a_410_of_the_old_url_neither_disables_the_new_one_nor_ends_what_it_is_owed(queue):
+    endpoint = queue.owe_to("https://old.example/")
+    (under_way,) = claim(queue.engine, LIMITS, Rotation()).claims
+    changed(queue, endpoint, url="https://8.8.8.8/new")
+    record(queue.engine, [outcome(under_way, GONE, 7)])
+    assert queue.health(endpoint).disabled_at is None
+    assert queue.statuses() == {"pending": 1}
+    (attempt,) = queue.attempts()
+    assert (attempt.outcome, attempt.status_code, attempt.error) == ("retry", 410, "gone")
+
+
+def test_a_410_that_was_under_way_does_not_disable_again_what_was_enabled_again(queue):
+    endpoint = queue.owe_to("https://a.example/", events=2)
+    one, other = claim(queue.engine, LIMITS, Rotation()).claims
+    record(queue.engine, [outcome(one, GONE, 7)])
+    changed(queue, endpoint, disabled=False)
+    record(queue.engine, [outcome(other, GONE, 7)])
+    assert queue.health(endpoint).disabled_at is None
+    assert queue.statuses() == {"failed": 1, "pending": 1}
+    queue.due_again()
+    end_all(queue, GONE)  # and of what was begun since, it counts
+    assert queue.health(endpoint).disabled_reason == "gone"
+
+
+def test_what_the_old_url_answered_says_nothing_of_the_new_one(queue):
+    endpoint = queue.owe_to("https://old.example/", events=9)
+    under_way = claim(queue.engine, LIMITS, Rotation()).claims
+    changed(queue, endpoint, url="https://8.8.8.8/new")
+    record(queue.engine, [outcome(c, Retryable(Failure.TIMEOUT), 7) for c in under_way[:6]])
+    assert queue.health(endpoint).failures == 0
+    queue.due_again()
+    end_all(queue, Retryable(Failure.TIMEOUT))
+    failing = queue.health(endpoint)
+    assert failing.failures == OPENS_AT
+    record(queue.engine, [outcome(c, Delivered(200), 7) for c in under_way[6:]])
+    assert queue.health(endpoint).failing_since == failing.failing_since
+    assert queue.statuses() == {"pending": 6, "delivered": 3}
+
+
+def test_a_claim_that_read_the_url_just_before_it_changed_is_the_old_ones(queue):
+    endpoint = queue.owe_to("https://old.example/")
+    (under_way,) = claim(queue.engine, LIMITS, Rotation()).claims
+    changed(queue, endpoint, url="https://8.8.8.8/new")
+    queue.run("UPDATE webhook_attempt SET started_at = now() WHERE client_id = :client")
+    record(queue.engine, [outcome(under_way, GONE, 7)])
+    assert (queue.health(endpoint).disabled_at, queue.statuses()) == (None, {"pending": 1})
 
 
 def test_what_happens_while_it_is_disabled_is_written_down_as_skipped(queue):
