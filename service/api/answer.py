@@ -19,6 +19,13 @@ def answer(body: Any, status: int = 200) -> Response:
     return Response(dumps(body), status, mimetype="application/json")
 
 
+def secret_answer(body: Any) -> Response:
+    """A JSON response that shows a secret or a token: nothing on the way may keep it (RFC 6749, 5.1)."""
+    response = answer(body)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
 def page(rows: Iterable[Row], dump: Callable[[Row], Any], query: dict[str, Any], total: int) -> Response:
     """A page of a list, as the reference has it."""
     return answer(

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Response
 
 from service.access.keys import find_key
-from service.api.answer import answer
+from service.api.answer import secret_answer
 from service.api.context import services
 from service.api.parsing import Blueprint
 from service.api.schemas import examples
@@ -27,7 +27,7 @@ def create_token(body: dict[str, Any]) -> Response:
     services().limits.count_token_request()
     holder = find_key(services().engine, body["api_key"])
     token = services().signer.sign(holder, services().config.token_ttl)
-    return answer(
+    return secret_answer(
         {
             "data": {
                 "client_id": str(holder.client_id),

@@ -33,7 +33,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
 KEPT_STATUSES = frozenset({404, 409, 412})  # of refusals that another day might be successes
-KEPT_HEADERS = ("Content-Type", "ETag", "Ledger-Event")
+KEPT_HEADERS = ("Content-Type", "ETag", "Ledger-Event", "Cache-Control")
 ASK_AGAIN_FOR = 5.0  # seconds, after a commit whose answer was lost
 ASK_AGAIN_PAUSE = 0.2
 UNKNOWN = "the database went away before it answered: ask again with the same Idempotency-Key"

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Response
 
 from service.access.scopes import Scope
-from service.api.answer import answer, moment, page
+from service.api.answer import answer, moment, page, secret_answer
 from service.api.context import holder, services
 from service.api.guard import needs
 from service.api.once import once, once_sealed
@@ -54,7 +54,7 @@ def post_webhook(body: dict[str, Any]) -> Response:
     with unit() as tx:
         new = NewEndpoint(**body)
         endpoint, secret = create_endpoint(tx, holder().client_id, new, services().vault, allow_networks=allow)
-    return answer({**_dump(endpoint), "secret": secret})
+    return secret_answer({**_dump(endpoint), "secret": secret})
 
 
 @blueprint.route("", methods=["GET"])
@@ -127,7 +127,7 @@ def post_rotate(body: dict[str, Any], webhook: str) -> Response:
     endpoint_id = webhook_id(webhook)
     with unit() as tx:
         secret, until = rotate_secret(tx, holder().client_id, endpoint_id, body["keep_for"], services().vault)
-    return answer({"id": str(endpoint_id), "secret": secret, "previous_secret_until": moment(until)})
+    return secret_answer({"id": str(endpoint_id), "secret": secret, "previous_secret_until": moment(until)})
 
 
 def _dump(endpoint: Endpoint) -> dict[str, Any]:

@@ -24,6 +24,10 @@ def test_a_wrong_key_gets_no_token(api, key):
     assert (answer.status, answer.error) == (401, "Unauthorized")
 
 
+def test_nothing_on_the_way_may_keep_a_token(api):
+    assert api.post("/v1/auth/token", {"api_key": api.key}).headers["Cache-Control"] == "no-store"
+
+
 def test_a_revoked_key_gets_no_token_and_its_tokens_end_within_five_seconds(app, engine, client_id):
     key_id, key = create_key(engine, client_id)
     api = ApiClient(app, client_id, key).sign_in()

@@ -60,6 +60,7 @@ def test_an_answer_that_shows_a_secret_is_kept_encrypted_and_given_again_to_the_
     body, key = ({"url": URL} if route == "create" else {}), uuid.uuid4().hex
     first, again = (api.post(path, body, headers={"Idempotency-Key": key}) for _ in range(2))
     assert (again.status, again.body) == (200, first.body)
+    assert [each.headers["Cache-Control"] for each in (first, again)] == ["no-store", "no-store"]
     assert again.headers["Idempotency-Replayed"] == "true"
     [kept] = rows(engine, "SELECT body FROM idempotency_key WHERE key = :key", key=key)
     assert bytes(kept.body).startswith(b"v1:")
