@@ -230,6 +230,7 @@ def _clean_slate(anew: ColumnElement[bool]) -> dict[str, ColumnElement[Any]]:
     slate = {
         "failures": literal(0),
         "failing_since": null(),
+        "last_failed_at": null(),
         "open_until": null(),
         "changed_at": func.clock_timestamp(),
     }

@@ -100,7 +100,8 @@ def _seen(showing: Showing, verdict: Verdict) -> Showing:
 
 
 def _change(row: Row[Any], showing: Showing, disable_after: float) -> _Change:
-    health = after(Health(row.failures, row.failing_since, row.open_until), showing, row.now, random.random())  # noqa: S311  jitter
+    before = Health(row.failures, row.failing_since, row.open_until, row.last_failed_at)
+    health = after(before, showing, row.now, random.random())  # noqa: S311  jitter
     reason = GONE if showing.gone else _out_of_patience(health, row.now, disable_after)
     return _Change(Address(row.client_id, row.id), health, reason)
 
@@ -121,6 +122,7 @@ def _write(tx: Connection, changes: Sequence[_Change]) -> None:
             "failures": [change.health.failures for change in changes],
             "since": [change.health.failing_since for change in changes],
             "until": [change.health.open_until for change in changes],
+            "last": [change.health.last_failed_at for change in changes],
             "reasons": [change.reason for change in changes],
         },
     )
@@ -149,7 +151,8 @@ def _keys(addresses: Collection[Address]) -> dict[str, list[Any]]:
 
 
 _LOCK = text("""
-    SELECT e.client_id, e.id, e.url, e.changed_at, e.failures, e.failing_since, e.open_until, clock_timestamp() AS now
+    SELECT e.client_id, e.id, e.url, e.changed_at, e.failures, e.failing_since, e.open_until, e.last_failed_at,
+           clock_timestamp() AS now
     FROM unnest(CAST(:clients AS uuid[]), CAST(:endpoints AS uuid[]), CAST(:well AS bool[]))
          AS shown (client_id, id, well)
     JOIN webhook_endpoint e ON e.client_id = shown.client_id AND e.id = shown.id
@@ -159,10 +162,10 @@ _LOCK = text("""
 """)
 _WRITE = text("""
     UPDATE webhook_endpoint e
-    SET failures = c.failures, failing_since = c.since, open_until = c.until,
+    SET failures = c.failures, failing_since = c.since, open_until = c.until, last_failed_at = c.last,
         disabled_at = CASE WHEN c.reason IS NOT NULL THEN now() END, disabled_reason = c.reason
     FROM unnest(CAST(:clients AS uuid[]), CAST(:endpoints AS uuid[]), CAST(:failures AS int[]),
-                CAST(:since AS timestamptz[]), CAST(:until AS timestamptz[]), CAST(:reasons AS text[]))
-         AS c (client_id, id, failures, since, until, reason)
+                CAST(:since AS timestamptz[]), CAST(:until AS timestamptz[]), CAST(:last AS timestamptz[]),
+                CAST(:reasons AS text[])) AS c (client_id, id, failures, since, until, last, reason)
     WHERE e.client_id = c.client_id AND e.id = c.id
 """)

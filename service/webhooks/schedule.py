@@ -24,6 +24,7 @@ DELAYS = (
 )
 MAX_ATTEMPTS = len(DELAYS)
 JITTER = 0.2
+LONGEST_WAIT = max(DELAYS) * (1 + JITTER)
 
 
 def delay(attempts: int, draw: float) -> float | None:

@@ -111,7 +111,7 @@ def failing(engine, webhook):
         tx.execute(
             text(
                 "UPDATE webhook_endpoint SET failures = 20, failing_since = now() - interval '4 days', "
-                "open_until = now() + interval '5 minutes' WHERE id = :id"
+                "last_failed_at = now(), open_until = now() + interval '5 minutes' WHERE id = :id"
             ),
             {"id": webhook["id"]},
         )
@@ -120,7 +120,7 @@ def failing(engine, webhook):
 
 def health(engine, webhook):
     row = stored(engine, webhook)
-    return row.failures, row.failing_since, row.open_until
+    return row.failures, row.failing_since, row.last_failed_at, row.open_until
 
 
 @pytest.mark.parametrize("said", [{"url": URL}, {"url": URL, "description": "b"}, {"disabled": False}, {}])
@@ -137,7 +137,7 @@ def test_another_url_or_being_enabled_again_is_a_new_beginning(api, engine, said
     failing(engine, made)
     for body in said:
         assert api.put(f"/v1/webhook/{made['id']}", body).status == 200
-    assert health(engine, made) == (0, None, None)
+    assert health(engine, made) == (0, None, None, None)
 
 
 def test_one_that_is_deleted_is_gone_for_every_reader_and_stays_as_a_row(api, engine):

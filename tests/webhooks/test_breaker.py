@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from service.webhooks.allot import Limits
-from service.webhooks.breaker import FIRST_PAUSE, LONGEST_PAUSE, OPENS_AT, Health, Showing, after, pause
+from service.webhooks.breaker import FIRST_PAUSE, LONGEST_GAP, LONGEST_PAUSE, OPENS_AT, Health, Showing, after, pause
 from service.webhooks.claim import Rotation, claim
 from service.webhooks.dispatch import Summary
 from service.webhooks.record import outcome, record
+from service.webhooks.schedule import LONGEST_WAIT
 from service.webhooks.verdict import CutShort, Delivered, Failure, Retryable
 from tests.webhooks.subscriber import NEVER, answers, in_turn
 
@@ -36,19 +37,33 @@ class TestTheRule:
         health = Health()
         for failures in range(1, OPENS_AT):
             health = after(health, FAILED, NOW, 0.5)
-            assert health == Health(failures, NOW, None)
-        assert after(health, FAILED, at(9), 0.5) == Health(OPENS_AT, NOW, at(9 + FIRST_PAUSE))
+            assert health == Health(failures, NOW, None, NOW)
+        assert after(health, FAILED, at(9), 0.5) == Health(OPENS_AT, NOW, at(9 + FIRST_PAUSE), at(9))
 
     def test_a_success_between_begins_the_count_anew(self):
         health = after(Health(4, NOW), Showing(delivered=True, failed=3), NOW, 0.5)
         assert health == Health()
 
     def test_twenty_at_once_open_it_no_longer_than_five(self):
-        assert after(Health(), Showing(failed=20), NOW, 0.5) == Health(OPENS_AT, NOW, at(FIRST_PAUSE))
+        assert after(Health(), Showing(failed=20), NOW, 0.5) == Health(OPENS_AT, NOW, at(FIRST_PAUSE), NOW)
 
-    def test_what_was_under_way_when_it_opened_changes_nothing(self):
-        opened = Health(OPENS_AT, NOW, at(5))
-        assert after(opened, Showing(failed=7), at(3), 0.5) == opened
+    def test_what_was_under_way_when_it_opened_neither_lengthens_nor_shortens_the_pause(self):
+        opened = Health(OPENS_AT, NOW, at(5), NOW)
+        assert after(opened, Showing(failed=7), at(3), 0.5) == Health(OPENS_AT, NOW, at(5), at(3))
+
+    def test_a_failure_long_after_another_begins_a_new_count(self):
+        before = Health(9, NOW, at(300), NOW)
+        late = NOW + LONGEST_GAP
+        assert after(before, FAILED, late, 0.5).failures == 10
+        late += timedelta(seconds=1)
+        assert after(before, FAILED, late, 0.5) == Health(1, late, None, late)
+
+    def test_however_long_it_lasts_an_outage_that_is_probed_is_one(self):
+        health, now = Health(), NOW
+        for _ in range(10):
+            now += timedelta(seconds=LONGEST_WAIT + LONGEST_PAUSE)
+            health = after(health, FAILED, now, 1.0)
+        assert health.failing_since == at(LONGEST_WAIT + LONGEST_PAUSE)
 
     def test_each_probe_that_fails_doubles_the_pause_up_to_five_minutes(self):
         health, now, pauses = Health(OPENS_AT, NOW, at(0)), NOW, []
@@ -65,7 +80,7 @@ class TestTheRule:
         assert after(Health(9, NOW, at(5)), Showing(delivered=True), at(6), 0.5) == Health()
 
     def test_a_wish_to_be_left_alone_opens_it_at_the_first_failure(self):
-        assert after(Health(), Showing(failed=1, wait=60.0), NOW, 0.5) == Health(1, NOW, at(60))
+        assert after(Health(), Showing(failed=1, wait=60.0), NOW, 0.5) == Health(1, NOW, at(60), NOW)
 
     def test_such_a_wish_holds_although_others_were_delivered_at_the_same_time(self):
         asked = after(Health(), Showing(delivered=True, failed=1, wait=60.0), NOW, 0.5)

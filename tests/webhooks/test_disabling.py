@@ -28,8 +28,8 @@ def end_all(queue, verdict, **options):
 
 def failing_for(queue, interval):
     queue.run(
-        "UPDATE webhook_endpoint SET failing_since = now() - CAST(:interval AS interval), failures = 30 "
-        "WHERE client_id = :client",
+        "UPDATE webhook_endpoint SET failing_since = now() - CAST(:interval AS interval), failures = 30, "
+        "last_failed_at = now() - interval '1 day' WHERE client_id = :client",
         interval=interval,
     )
 
@@ -52,6 +52,17 @@ def test_one_delivery_in_those_five_days_saves_it(queue):
     end_all(queue, Delivered(200))
     health = queue.health(endpoint)
     assert (health.disabled_at, health.failures, health.failing_since) == (None, 0, None)
+
+
+@pytest.mark.parametrize("noted", ["now() - interval '31 hours'", "NULL"])  # NULL: it failed before this was noted
+def test_two_failures_far_apart_are_not_five_days_of_failing(queue, noted):
+    endpoint = queue.owe_to("https://a.example/")
+    failing_for(queue, "40 days")
+    queue.run(f"UPDATE webhook_endpoint SET last_failed_at = {noted} WHERE client_id = :client")
+    end_all(queue, Retryable(Failure.STATUS, 502))
+    health = queue.health(endpoint)
+    assert (health.disabled_at, health.failures, health.open_until) == (None, 1, None)
+    assert health.failing_since == health.last_failed_at is not None
 
 
 def test_how_long_is_for_the_operator_to_say(queue):
