@@ -20,7 +20,7 @@ from service.webhooks.claim import Claim
 from service.webhooks.guard import AddressRefused, guarded_sockets
 from service.webhooks.headers import read_headers
 from service.webhooks.interim import BoundedConnector
-from service.webhooks.resolver import ThreadedResolver
+from service.webhooks.resolver import NoThread, ThreadedResolver
 from service.webhooks.retry_after import seconds_to_wait
 from service.webhooks.signing import signature
 from service.webhooks.vault import Unreadable, Vault
@@ -131,6 +131,8 @@ def failure_of(error: Exception) -> Failure:
     for kinds, failure in _FAILURES:
         if isinstance(error, kinds):
             return failure
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return Failure.INTERNAL if isinstance(error.os_error, NoThread) else Failure.NAME_NOT_FOUND
     if isinstance(error, aiohttp.ClientConnectorError):
         refused = isinstance(error.os_error, AddressRefused)
         return Failure.ADDRESS_REFUSED if refused else Failure.CANNOT_CONNECT
@@ -142,6 +144,5 @@ _FAILURES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Failure], 
     (TimeoutError, Failure.TIMEOUT),
     (aiohttp.InvalidURL, Failure.BAD_URL),
     ((aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError), Failure.TLS),
-    (aiohttp.ClientConnectorDNSError, Failure.NAME_NOT_FOUND),
     ((aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError), Failure.DISCONNECTED),
 )

@@ -27,7 +27,7 @@ class Failure(StrEnum):
     BAD_ANSWER = "bad answer"
     TOO_LARGE = "too large"  # a 2xx with a body that no answer to a webhook needs
     CUT_SHORT = "cut short"  # this process was told to stop
-    INTERNAL = "internal"  # a bug of ours; the log has the trace
+    INTERNAL = "internal"  # our own: a bug, or no thread left to look the name up; the log says which
 
 
 @dataclass(frozen=True, slots=True)

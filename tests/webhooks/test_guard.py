@@ -1,5 +1,4 @@
 import socket
-import threading
 from collections import defaultdict
 from dataclasses import replace
 from ipaddress import ip_network
@@ -9,7 +8,6 @@ import pytest
 from service.webhooks.dispatch import Summary, dispatch
 from service.webhooks.guard import AddressRefused, guarded_sockets, may_dial
 from service.webhooks.transport import MAX_ANSWER
-from tests.support.processes import until
 from tests.webhooks.subscriber import answers
 
 REFUSED = {
@@ -153,23 +151,6 @@ def test_of_a_name_with_several_addresses_only_an_allowed_one_is_dialled(queue, 
     names["hooks.example.com"] = [["169.254.169.254", "127.0.0.1"]]
     queue.owe_to(f"http://hooks.example.com:{subscriber.port}/")
     assert dispatch(engine, settings, stop=lambda: False) == Summary(delivered=1)
-
-
-def test_names_whose_servers_do_not_answer_hold_up_no_other(queue, subscriber, engine, settings, monkeypatch):
-    real, never = socket.getaddrinfo, threading.Event()
-
-    def lookup(host, *args, **kwargs):
-        if host.startswith("stuck"):
-            never.wait(10)
-        return real("127.0.0.1" if host.endswith(".example.com") else host, *args, **kwargs)
-
-    monkeypatch.setattr(socket, "getaddrinfo", lookup)
-    for n in range(20):
-        queue.owe_to(f"http://stuck{n}.example.com:{subscriber.port}/stuck")
-    queue.owe_to(f"http://hooks.example.com:{subscriber.port}/fine")
-    threading.Thread(target=lambda: until(lambda: subscriber.at("/fine"), 8) and never.set()).start()
-    dispatch(engine, settings, stop=never.is_set, seconds=8)
-    assert subscriber.received[0].path == "/fine"
 
 
 def test_a_name_that_does_not_exist_is_said_to(queue, engine, settings):
