@@ -29,8 +29,8 @@ from service.api.schemas.webhook import (
     ReplayRequest,
 )
 from service.api.write import deliver_soon, unit
-from service.webhooks.again import MISSED, Stretch, replay, retry
-from service.webhooks.history import Attempt, Delivery, Wanted, find_delivery, list_deliveries
+from service.webhooks.again import Stretch, replay, retry
+from service.webhooks.history import MISSED, Attempt, Delivery, Wanted, find_delivery, list_deliveries
 from service.webhooks.message import send_test
 
 _PART = 40  # bits: an id has 128, more than a number of a cursor can hold

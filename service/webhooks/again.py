@@ -13,14 +13,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 
 from service.errors import Conflict
 from service.webhooks.endpoints import require_enabled
-from service.webhooks.history import SKEW, delivery_not_found, first_id
+from service.webhooks.history import IS_MISSED, MISSED, SKEW, delivery_not_found, first_id, limit_time
 
 REPLAYABLE = ("failed", "skipped", "delivered")
-MISSED = ("failed", "skipped")
 BATCH = 1_000  # deliveries that one statement makes due: so many rows are locked for some milliseconds only
 MOST = 100_000  # of one call: it ends while somebody still waits for its answer
 
@@ -61,14 +60,16 @@ def replay(
     unit: Callable[[], AbstractContextManager[Connection]], stretch: Stretch, *, most: int = MOST, batch: int = BATCH
 ) -> Replayed:
     """Make the deliveries of a stretch due again, oldest first, after all first attempts; `unit` begins a transaction,
-    and each batch has its own. Raises NotFound, and Conflict where the endpoint is disabled."""
+    and each batch has its own. Raises NotFound, Conflict where the endpoint is disabled, and Unavailable where a batch
+    is not found in time."""
     count, after, found = 0, first_id(stretch.since, -SKEW), batch
     while found == batch and count < most:
         with unit() as tx:
+            limit_time(tx)
             if not count:
                 require_enabled(tx, stretch.client_id, stretch.endpoint_id)
-            ids = tx.execute(_REPLAY, {**_values(stretch), "after": after, "batch": min(batch, most - count)}).scalars()
-            replayed = sorted(ids)
+            values = {**_values(stretch), "after": after, "batch": min(batch, most - count)}
+            replayed = sorted(tx.scalars(_on(stretch, _REPLAY), values))
         found = len(replayed)
         count += found
         after = replayed[-1] if replayed else after
@@ -86,6 +87,11 @@ def _values(stretch: Stretch) -> dict[str, object]:
     }
 
 
+def _on(stretch: Stretch, statement: str) -> TextClause:
+    within = f"{_WITHIN} AND {IS_MISSED}" if set(stretch.statuses) <= set(MISSED) else _WITHIN
+    return text(statement.format(within=within))
+
+
 _LOCK = text("""
     SELECT status FROM webhook_delivery WHERE client_id = :client AND id = :id AND endpoint_id = :endpoint FOR UPDATE
 """)
@@ -94,13 +100,15 @@ _RETRY = text("""
     SET status = 'pending', priority = 0, next_attempt_at = now(), finished_at = NULL, tried_before = attempts
     WHERE client_id = :client AND id = :id AND endpoint_id = :endpoint
 """)
-_REPLAY = text("""
+_WITHIN = """
+    client_id = :client AND endpoint_id = :endpoint AND id > :after AND id < :before
+    AND created_at >= :since AND created_at < :until AND status = ANY(CAST(:statuses AS text[]))
+"""
+_REPLAY = """
     UPDATE webhook_delivery d
     SET status = 'pending', priority = 1, next_attempt_at = now(), finished_at = NULL, tried_before = d.attempts
     FROM (SELECT client_id, id FROM webhook_delivery
-          WHERE client_id = :client AND endpoint_id = :endpoint AND id > :after AND id < :before
-            AND created_at >= :since AND created_at < :until AND status = ANY(CAST(:statuses AS text[]))
-          ORDER BY id LIMIT :batch FOR UPDATE) AS ended
+          WHERE {within} ORDER BY id LIMIT :batch FOR UPDATE) AS ended
     WHERE d.client_id = ended.client_id AND d.id = ended.id
     RETURNING d.id
-""")
+"""
