@@ -73,7 +73,13 @@ def replay(
         found = len(replayed)
         count += found
         after = replayed[-1] if replayed else after
-    return Replayed(count, more=count == most)
+    return Replayed(count, more=count == most and _is_any_left(unit, stretch, after))
+
+
+def _is_any_left(unit: Callable[[], AbstractContextManager[Connection]], stretch: Stretch, after: uuid.UUID) -> bool:
+    with unit() as tx:
+        limit_time(tx)
+        return bool(tx.scalar(_on(stretch, _LEFT), {**_values(stretch), "after": after}))
 
 
 def _values(stretch: Stretch) -> dict[str, object]:
@@ -112,3 +118,4 @@ _REPLAY = """
     WHERE d.client_id = ended.client_id AND d.id = ended.id
     RETURNING d.id
 """
+_LEFT = "SELECT EXISTS (SELECT FROM webhook_delivery WHERE {within})"

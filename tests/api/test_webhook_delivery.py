@@ -262,6 +262,15 @@ class TestReplay:
             seen.append((answer.json["replayed"], answer.json["more"]))
         assert seen == [(5, True), (2, False)]
 
+    @pytest.mark.parametrize("batch", [2, 5])
+    def test_it_says_that_there_is_no_more_where_it_took_the_very_last(self, api, monkeypatch, batch):
+        monkeypatch.setattr(again.replay, "__kwdefaults__", {"most": 5, "batch": batch})
+        made = add_webhook(api)
+        for status in ("failed", "skipped", "failed", "delivered", "failed", "failed", "delivered"):
+            ended_delivery(api, made["id"], status)
+        answer = api.post(f"/v1/webhook/{made['id']}/replay", {"since": self.SINCE})
+        assert answer.json == {"replayed": 5, "more": False}
+
     @pytest.mark.parametrize(
         ("body", "error"),
         [

@@ -99,7 +99,9 @@ class WebhookChange(_Endpoint):
 
     url = _url()
     disabled = TrueOrFalse(
-        metadata={"description": "true: stop sending, what is owed is skipped when its turn comes. false: send again."}
+        metadata={
+            "description": "true: stop sending, and keep what is or will be owed as `skipped`. false: send again."
+        }
     )
 
 
@@ -178,7 +180,10 @@ class WebhookSchema(Schema):
     headers = fields.List(
         fields.String(), required=True, metadata={"description": "The names of the headers that are sent along."}
     )
-    disabled = fields.Boolean(required=True, metadata={"description": "Nothing is sent, nor will be owed."})
+    disabled = fields.Boolean(
+        required=True,
+        metadata={"description": "Nothing is sent; what would be is kept as `skipped`, and can be sent again later."},
+    )
     disabled_at = fields.DateTime(required=True, allow_none=True)
     disabled_reason = fields.String(required=True, allow_none=True, metadata={"example": "asked for"})
     failing_since = fields.DateTime(
@@ -226,7 +231,7 @@ class ReplayAnswer(Schema):
 
     replayed = fields.Integer(required=True, metadata={"description": "How many.", "example": 42})
     more = fields.Boolean(
-        required=True, metadata={"description": "There were more than one call takes: call again, with another key."}
+        required=True, metadata={"description": "There are more than one call takes: call again, with another key."}
     )
 
 
