@@ -5,6 +5,7 @@ The tour, in the order in which one change passes:
 `command`   what is asked, by whom, and what came of it
 `idempotency`   a request with a key is carried out once, and its first answer kept
 `append`    through the door: lock the stream's head, check, write the event and its outbox row, move the head
+`resolve`   whom a text means
 `refusals`  what the door's outcomes mean to a caller
 `group_commit`, `bulk`  many commands go through the door together
 `event`     what happened, and the pure fold `apply(state, event)`

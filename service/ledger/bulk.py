@@ -11,15 +11,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine
 
 from service.db.transaction import reading
 from service.errors import AmbiguousReference, CustomerNotFound, Refusal, Unavailable
 from service.ledger.append import Outcome, append, append_within
 from service.ledger.command import Appended, Command
 from service.ledger.drain import shard_of
-
-UNKNOWN, SEVERAL = 0, -1  # what is no customer's id
+from service.ledger.resolve import SEVERAL, UNKNOWN, resolve_refs
 
 
 class Refused(Refusal):
@@ -35,11 +34,9 @@ def resolve(engine: Engine, commands: Sequence[Command]) -> list[int]:
     """The customers that one client's commands mean: an id each, or UNKNOWN, or SEVERAL."""
     if not commands:
         return []
-    distinct = list(dict.fromkeys(command.ref for command in commands))
-    parameters = {"client": commands[0].caller.client_id, "refs": distinct}
     with reading(engine) as connection:
-        means = dict(zip(distinct, connection.scalars(_RESOLVE, parameters), strict=True))
-    return [_one_of(means[command.ref]) for command in commands]
+        means = resolve_refs(connection, commands[0].caller.client_id, (command.ref for command in commands))
+    return [means[command.ref] for command in commands]
 
 
 def append_slices(
@@ -76,15 +73,3 @@ def append_all(tx: Connection, commands: Sequence[Command]) -> list[Appended]:
             raise Refused(number, outcome)
         done.append(outcome)
     return done
-
-
-def _one_of(customers: list[int]) -> int:
-    if len(customers) == 1:
-        return customers[0]
-    return SEVERAL if customers else UNKNOWN
-
-
-_RESOLVE = text("""
-    SELECT customer_resolve(:client, each.ref)
-    FROM unnest(CAST(:refs AS text[])) WITH ORDINALITY AS each (ref, number) ORDER BY each.number
-""")

@@ -138,6 +138,18 @@ def reverse(caller: Caller, place: tuple[int, int], amount: Decimal | None, why:
     return _about(caller, place, Kind.CREDIT_REVERSED, why, amount)
 
 
+def import_credit(caller: Caller, customer_id: int, credit: Decimal, why: Why = NOTHING_SAID) -> Command:
+    """Make the credit what it was in the system that the customer is brought over from."""
+    return Command(caller, f"id:{customer_id}", Kind.CREDIT_IMPORTED, amount=credit, why=why)
+
+
+def charge_call(
+    caller: Caller, customer_id: int, amount: Decimal, call: Mapping[str, object], command_id: uuid.UUID
+) -> Command:
+    """Take what a call has cost (0 or more), also below the floor. `call` is what the event tells of it."""
+    return Command(caller, f"id:{customer_id}", Kind.CALL_CHARGED, amount=amount, detail=_detail(call), id=command_id)
+
+
 def add_caller_id(caller: Caller, customer_id: int, cid: str, why: Why = NOTHING_SAID) -> Command:
     """Note that a caller id is the customer's from now on."""
     return Command(caller, f"id:{customer_id}", Kind.CALLERID_ADDED, why=why, detail=_detail({"cid": cid}))

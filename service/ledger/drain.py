@@ -175,9 +175,17 @@ def _project(tx: Connection, applied: Sequence[Applied]) -> None:
     )
     for event in (a.event for a in applied if a.event.kind == Kind.LIMIT_SET):
         tx.execute(_PROJECT_LIMIT, {"id": event.customer_id, "seq": event.seq})
+    _project_use(tx, [a.event for a in applied if a.event.kind == Kind.CALL_CHARGED])
     set_at = {a.event.customer_id: a.event.recorded_at for a in applied if a.event.kind == Kind.STATUS_SET}
     if set_at:
         tx.execute(_PROJECT_STATUS_AT, {"ids": list(set_at), "moments": list(set_at.values())})
+
+
+def _project_use(tx: Connection, charges: Sequence[Event]) -> None:
+    """A customer was first and last used when its first and last calls began, in whatever order they come in."""
+    if charges:
+        starts = [(event.detail or {}).get("start_time") for event in charges]
+        tx.execute(_PROJECT_USE, {"ids": [event.customer_id for event in charges], "starts": starts})
 
 
 def _log_changes(tx: Connection, applied: Sequence[Applied]) -> None:
@@ -245,6 +253,13 @@ _PROJECT_STATUS_AT = text("""
     UPDATE customer SET status_at = new.moment
     FROM unnest(CAST(:ids AS bigint[]), CAST(:moments AS timestamptz[])) AS new (id, moment)
     WHERE customer.id = new.id
+""")
+_PROJECT_USE = text("""
+    UPDATE customer
+    SET firstusedate = least(firstusedate, used.first), lastuse = greatest(lastuse, used.last)
+    FROM (SELECT id, min(start) AS first, max(start) AS last
+          FROM unnest(CAST(:ids AS bigint[]), CAST(:starts AS timestamptz[])) AS call (id, start) GROUP BY id) AS used
+    WHERE customer.id = used.id
 """)
 _PROJECT_LIMIT = text("""
     UPDATE customer

@@ -25,6 +25,8 @@ class Kind(StrEnum):
     CREDIT_SET = "credit.set"
     CREDIT_ADDED = "credit.added"
     CREDIT_REVERSED = "credit.reversed"
+    CREDIT_IMPORTED = "credit.imported"  # what a customer had in the system that it was brought over from
+    CALL_CHARGED = "call.charged"
     CREDIT_LOW = "credit.low"  # written by the door itself, behind the event that led there
     CREDIT_EXHAUSTED = "credit.exhausted"
     STATUS_SET = "status.set"

@@ -1,7 +1,7 @@
 """The tables as SQLAlchemy sees them, one file per family. The migrations make them; a test holds the two together."""
 
 from service.models.base import Base
-from service.models.call import CallRecord
+from service.models.call import CallLeg, CallRecord, CallTally
 from service.models.checkpoint import CheckpointHead, LedgerCheckpoint
 from service.models.client import ApiKey, Client
 from service.models.customer import CallerId, Customer
@@ -12,7 +12,9 @@ from service.models.webhook import WebhookAttempt, WebhookDelivery, WebhookEndpo
 __all__ = [
     "ApiKey",
     "Base",
+    "CallLeg",
     "CallRecord",
+    "CallTally",
     "CallerId",
     "ChangeLog",
     "CheckpointHead",

@@ -27,6 +27,8 @@ TYPES_BY_KIND: Mapping[str, tuple[str, ...]] = {
     Kind.CREDIT_SET: (_CREDIT_CHANGED,),
     Kind.CREDIT_ADDED: (_CREDIT_CHANGED,),
     Kind.CREDIT_REVERSED: (_CREDIT_CHANGED,),
+    Kind.CREDIT_IMPORTED: (_CREDIT_CHANGED,),
+    Kind.CALL_CHARGED: (_CREDIT_CHANGED,),
     Kind.CREDIT_LOW: ("customer.credit.low",),
     Kind.CREDIT_EXHAUSTED: ("customer.credit.exhausted",),
     Kind.STATUS_SET: ("customer.status.changed",),
@@ -40,6 +42,7 @@ TYPES_BY_KIND: Mapping[str, tuple[str, ...]] = {
 }
 WEBHOOK_DISABLED = "webhook.disabled"  # about no event: `announce` writes it
 EVENT_TYPES = frozenset([*chain.from_iterable(TYPES_BY_KIND.values()), WEBHOOK_DISABLED])
+_TOLD = ("cid", "uniqueid", "leg")  # of an event's detail
 _ABOUT_A_HOLD = {Kind.HOLD_CAPTURED, Kind.HOLD_RELEASED, Kind.HOLD_EXPIRED}
 
 
@@ -53,7 +56,9 @@ class Message:
 
 
 def event_types(applied: Applied) -> tuple[str, ...]:
-    """The public types of an event; none for a kind that is nobody's business outside."""
+    """The public types of an event; none for what is nobody's business outside, nor for a call that cost nothing."""
+    if applied.event.kind == Kind.CALL_CHARGED and not applied.event.delta:
+        return ()
     return TYPES_BY_KIND.get(applied.event.kind, ())
 
 
@@ -102,8 +107,8 @@ def _particulars(event: Event, before: State) -> dict[str, Any]:
         told["hold_id"] = hold_id(event.customer_id, event.refers_to)
     elif event.refers_to is not None:
         told["refers_to"] = event_id(event.customer_id, event.refers_to)
-    if event.detail is not None and "cid" in event.detail:
-        told["cid"] = event.detail["cid"]
+    if event.detail is not None:
+        told |= {name: event.detail[name] for name in _TOLD if name in event.detail}
     return told
 
 

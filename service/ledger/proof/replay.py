@@ -232,6 +232,13 @@ def _added(replay: Replay, event: Event, _: int) -> None:
     _check_begun(replay, event)
 
 
+def _charged(replay: Replay, event: Event, moved: int) -> None:
+    replay.expect("delta", money(-cents(event[AMOUNT])), event[DELTA].decode())
+    if moved > 0:
+        raise replay.broken("amount", "0 or more", event[AMOUNT])
+    _check_begun(replay, event)
+
+
 def _without_money(replay: Replay, event: Event, _: int) -> None:
     replay.expect("delta", ZERO, event[DELTA])
     replay.expect("amount", NOTHING, event[AMOUNT])
@@ -372,13 +379,13 @@ def _readable(value: object) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
-Rule = Callable[[Replay, Event, int], None]
-
-RULES: dict[bytes, Rule] = {
+RULES: dict[bytes, Callable[[Replay, Event, int], None]] = {
     b"customer.created": _created,
     b"credit.set": _set,
     b"credit.added": _added,
+    b"credit.imported": _set,
     b"credit.reversed": _reversed,
+    b"call.charged": _charged,
     b"credit.low": _warned,
     b"credit.exhausted": _warned,
     b"status.set": _status_set,
