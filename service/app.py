@@ -17,6 +17,7 @@ from service.api import (
     auth,
     bulk,
     call,
+    call_intake,
     caller_id,
     context,
     credit,
@@ -107,6 +108,7 @@ def _register_routes(app: Flask) -> None:
         bulk,
         caller_id,
         call,
+        call_intake,
         webhook,
         webhook_delivery,
     ):

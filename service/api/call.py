@@ -1,21 +1,34 @@
-"""`/v1/call/log`: the calls of a period."""
+"""`/v1/call/log`, `/v1/call/summary`: the calls of a period, and what they come to."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flask import Response
 
 from service import clock
 from service.access.scopes import Scope
-from service.api.answer import moment, page
+from service.api.answer import answer, moment, page
 from service.api.context import holder, services
+from service.api.cursor import write_cursor
 from service.api.guard import needs
+from service.api.listing import CSV_TOO, VARY, Listing, wants_csv
 from service.api.parsing import Blueprint
-from service.api.schemas import examples
-from service.api.schemas.call import CALL_PAGE, CallQuery
+from service.api.schemas import call_examples as examples
+from service.api.schemas import examples as reference
+from service.api.schemas.call import CURSOR, CallPage, CallQuery, SummaryPage, SummaryQuery
 from service.calls.period import period
-from service.calls.read import CallView, list_calls
+from service.calls.read import CallView, Place, calls_after, count_calls, list_calls
+from service.calls.summary import GroupBy, Sum, summarize
+from service.calls.wanted import Wanted, of_customer
+
+COLUMNS = (
+    "id", "uniqueid", "leg", "start_time", "end_time", "duration", "source", "destination", "disposition", "amount",
+    "customer_id", "event_id",
+)  # fmt: skip
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 blueprint = Blueprint("Call", __name__, url_prefix="/v1/call", description="Call logs")
 
@@ -23,17 +36,90 @@ blueprint = Blueprint("Call", __name__, url_prefix="/v1/call", description="Call
 @blueprint.route("/log", methods=["GET"])
 @needs(Scope.CALL_READ)
 @blueprint.arguments(CallQuery(), location="query")
-@blueprint.response(200, CALL_PAGE, example=examples.CALLS)
+@blueprint.response(200, CallPage(), headers=VARY, example=reference.CALLS)
+@blueprint.alt_response(200, **CSV_TOO)
 def get_call_log(query: dict[str, Any]) -> Response:
     """List the calls of a period, newest first.
 
-    API dùng để lấy danh sách các cuộc gọi và số tiền theo khoảng thời gian.
+    API dùng để lấy danh sách các cuộc gọi và số tiền theo khoảng thời gian. `Accept: text/csv` gives all of them as
+    CSV, with more columns.
     """
-    when = period(query.get("start_date"), query.get("end_date"), clock.now(), services().config.timezone)
-    rows, total = list_calls(
-        services().engine, holder().client_id, when, query.get("source"), limit=query["limit"], offset=query["offset"]
+    wanted = wanted_of(query)
+    if wants_csv():
+        return _listing(wanted).answer(_place(query.get("after")), None)
+    if "after" in query:
+        return _page_after(wanted, _place(query["after"]), query["limit"])
+    rows, total = list_calls(services().engine, wanted, query["limit"], query["offset"])
+    response = page(rows, _dump, query, total)
+    response.vary.add("Accept")
+    return response
+
+
+@blueprint.route("/summary", methods=["GET"])
+@needs(Scope.CALL_READ)
+@blueprint.arguments(SummaryQuery(), location="query")
+@blueprint.response(200, SummaryPage(), example=examples.SUMMARY)
+def get_summary(query: dict[str, Any]) -> Response:
+    """Add up the calls of a period by day, customer, source or destination.
+
+    API dùng để thống kê cuộc gọi: số cuộc, số giây, số tiền. Days are in their order; other groups by what they cost,
+    most first.
+    """
+    group_by: GroupBy = query["group_by"]
+    timezone = services().config.timezone
+    found = summarize(
+        services().engine, wanted_of(query), group_by, timezone, limit=query["limit"], offset=query["offset"]
     )
-    return page(rows, _dump, query, total)
+    return answer(
+        {
+            "data": [{group_by.value: _key(group), **_dump_sum(group)} for group in found.groups],
+            "limit": query["limit"],
+            "offset": query["offset"],
+            "total": found.total,
+            "sum": _dump_sum(found.all),
+        }
+    )
+
+
+def _page_after(wanted: Wanted, after: Place | None, limit: int) -> Response:
+    found = calls_after(services().engine, wanted, after, limit)
+    return answer(
+        {
+            "data": [_dump(call) for call in found.rows],
+            "limit": limit,
+            "total": count_calls(services().engine, wanted),
+            "next": None if found.next is None else _cursor(found.next),
+        }
+    )
+
+
+def wanted_of(query: dict[str, Any]) -> Wanted:
+    """Which calls a query wants. Raises Invalid, CustomerNotFound, AmbiguousReference."""
+    start, end, unmatched = query.get("start_date"), query.get("end_date"), query.get("unmatched", False)
+    ever = unmatched and start is None and end is None
+    when = None if ever else period(start, end, clock.now(), services().config.timezone)
+    names = ("source", "destination", "disposition", "min_duration")
+    wanted = Wanted(holder().client_id, when, unmatched=unmatched, **{name: query.get(name) for name in names})
+    return of_customer(services().engine, wanted, query["customer"]) if "customer" in query else wanted
+
+
+def _listing(wanted: Wanted) -> Listing[CallView, Place]:
+    engine = services().engine
+    return Listing[CallView, Place](
+        read=lambda after, limit: calls_after(engine, wanted, after, limit),
+        dump=dump_row,
+        cursor=_cursor,
+        columns=COLUMNS,
+        filename="calls.csv",
+    )
+
+
+def _cursor(place: Place) -> str:
+    return write_cursor(CURSOR, (place[0] - _EPOCH) // _MICROSECOND, place[1])
+
+
+def _place(cursor: tuple[int, ...] | None) -> Place | None:
+    return (_EPOCH + cursor[0] * _MICROSECOND, cursor[1]) if cursor else None
 
 
 def _dump(call: CallView) -> dict[str, Any]:
@@ -48,3 +134,17 @@ def _dump(call: CallView) -> dict[str, Any]:
         "start_time": moment(call.start_time),
         "uniqueid": call.uniqueid,
     }
+
+
+def dump_row(call: CallView) -> dict[str, Any]:
+    """Everything that is known of a call, for a spreadsheet."""
+    more = {"leg": call.leg, "disposition": call.disposition, "event_id": call.event_id}
+    return {**_dump(call), **more, "customer_id": None if call.customer_id is None else str(call.customer_id)}
+
+
+def _key(group: Sum) -> str | None:
+    return None if group.key is None else str(group.key)
+
+
+def _dump_sum(total: Sum) -> dict[str, Any]:
+    return {"calls": total.calls, "seconds": total.seconds, "amount": total.amount}

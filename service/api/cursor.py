@@ -33,13 +33,15 @@ def read_cursor(of: str, length: int, cursor: str) -> tuple[int, ...]:
 
 
 class Cursor(fields.Field[tuple[int, ...]]):
-    """A cursor of one kind of list in a query, as the numbers of a place."""
+    """A cursor of one kind of list in a query, as the numbers of a place; none where it may be empty, and is."""
 
-    def __init__(self, of: str, length: int, **kwargs: Any) -> None:
+    def __init__(self, of: str, length: int, *, may_be_empty: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.of, self.length = of, length
+        self.of, self.length, self.may_be_empty = of, length, may_be_empty
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[int, ...]:
+        if self.may_be_empty and value == "":
+            return ()
         try:
             return read_cursor(self.of, self.length, value)
         except ValueError:

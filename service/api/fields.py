@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 
 from marshmallow import ValidationError, fields
 
@@ -117,6 +118,36 @@ class TrueOrFalse(fields.Field[bool]):
         if not isinstance(value, bool):
             raise ValidationError("must be true or false")
         return value
+
+
+class QueryFlag(fields.Field[bool]):
+    """The same, spelled out in a query."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.metadata = {**self.metadata, "enum": ["true", "false"]}
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> bool:
+        if value not in ("true", "false"):
+            raise ValidationError("must be true or false")
+        return bool(value == "true")
+
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+class OneOf(fields.Field[Choice]):
+    """One of some words."""
+
+    def __init__(self, words: type[Choice], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.words = words
+        self.metadata = {**self.metadata, "enum": [*words]}
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Choice:
+        if not isinstance(value, str) or value not in set(self.words):
+            raise ValidationError(f"must be one of {', '.join(self.words)}")
+        return self.words(value)
 
 
 class Flag(fields.Field[bool]):

@@ -6,13 +6,19 @@ import hashlib
 import json
 import uuid
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from service.clock import rfc3339
+from service.errors import Invalid
 from service.ledger.command import Appended
 from service.ledger.event import event_id
 from service.money import as_json
+
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # before there was a PBX of this kind: a clock that was never set
+AHEAD = timedelta(days=1)  # what clocks and time zones that somebody got wrong differ by
+LONGEST = timedelta(days=31)
+LONGEST_SECONDS = 31 * 86_400
 
 Key = tuple[str, int]
 
@@ -83,3 +89,31 @@ class Stored:
         if self.customer_id is None or self.event_seq is None:
             return None
         return event_id(self.customer_id, self.event_seq)
+
+
+def new_call(
+    *,
+    uniqueid: str,
+    source: str,
+    destination: str,
+    start_time: datetime,
+    amount: Decimal,
+    now: datetime,
+    end_time: datetime | None = None,
+    duration: int | None = None,
+    leg: int = 0,
+    disposition: str | None = None,
+    customer: str | None = None,
+) -> NewCall:
+    """A call as its parts say it was; `end_time` or `duration` will do. Raises Invalid, naming the part."""
+    if not EARLIEST <= start_time <= now + AHEAD:
+        raise Invalid(f"start_time: must be from {EARLIEST.year} on, and not in the future")
+    if end_time is None and duration is None:
+        raise Invalid("duration: is required where there is no end_time")
+    end = end_time if end_time is not None else start_time + timedelta(seconds=duration or 0)
+    if end < start_time or end - start_time > LONGEST:
+        raise Invalid("end_time: must not be before start_time, nor more than 31 days after it")
+    seconds = duration if duration is not None else (end - start_time) // timedelta(seconds=1)
+    return NewCall(
+        uniqueid, source, destination, start_time, end, seconds, amount, leg, disposition or None, customer or None
+    )

@@ -1,17 +1,32 @@
-"""Query call records: newest first, by time and source."""
+"""Query call records: newest first, by what is wanted of them.
+
+A page and its total cost the same however many calls there are. A whole period is counted by its hours' and days'
+tallies, and a page far down in it begins in the hour that holds its first row; what is narrowed down to a source or a
+customer is counted and paged by an index that holds just that.
+"""
 
 from __future__ import annotations
 
-import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, func, select
+from sqlalchemy import Connection, Engine, Row, Select, func, select, text, tuple_
 
 from service.calls.period import Period
-from service.db.transaction import reading
+from service.calls.wanted import Wanted
+from service.db.transaction import reading, snapshot
+from service.ledger.event import event_id
+from service.ledger.statement import Page
 from service.models import CallRecord
+
+NEAR = 500  # rows that are stepped over sooner than their place is looked up
+_TICK = timedelta(microseconds=1)  # what Postgres tells apart
+_C = CallRecord
+
+Place = tuple[datetime, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,38 +41,82 @@ class CallView:
     source: str
     start_time: datetime
     uniqueid: str
+    leg: int
+    customer_id: int | None
+    event_seq: int | None
+    disposition: str | None
+
+    @property
+    def place(self) -> Place:
+        """Where it stands in a list."""
+        return self.start_time, self.id
+
+    @property
+    def event_id(self) -> str | None:
+        """The public name of the event that charged it."""
+        if self.customer_id is None or self.event_seq is None:
+            return None
+        return event_id(self.customer_id, self.event_seq)
 
 
 _COLUMNS = (
-    CallRecord.amount,
-    CallRecord.destination,
-    CallRecord.duration,
-    CallRecord.end_time,
-    CallRecord.id,
-    CallRecord.source,
-    CallRecord.start_time,
-    CallRecord.uniqueid,
-)
+    _C.amount, _C.destination, _C.duration, _C.end_time, _C.id, _C.source, _C.start_time, _C.uniqueid, _C.leg,
+    _C.customer_id, _C.event_seq, _C.disposition,
+)  # fmt: skip
+_NEWEST_FIRST = (_C.start_time.desc(), _C.id.desc())
 
 
-def list_calls(
-    engine: Engine, client_id: uuid.UUID, when: Period, source: str | None, limit: int, offset: int
-) -> tuple[list[CallView], int]:
-    """A page of a client's calls that started in a period, newest first, and how many there are in all."""
-    conditions: list[ColumnElement[bool]] = [
-        CallRecord.client_id == client_id,
-        CallRecord.start_time.between(when.start, when.end),
-    ]
-    if source is not None:
-        conditions.append(CallRecord.source == source)
-    page = (
-        select(*_COLUMNS)
-        .where(*conditions)
-        .order_by(CallRecord.start_time.desc(), CallRecord.id.desc())
-        .limit(limit)
-        .offset(offset)
-    )
-    with reading(engine) as connection:
-        rows = connection.execute(page).all()
-        total = connection.execute(select(func.count()).select_from(CallRecord).where(*conditions)).scalar_one()
+def list_calls(engine: Engine, wanted: Wanted, limit: int, offset: int) -> tuple[list[CallView], int]:
+    """The calls after the first `offset`, and how many there are in all, both as of one moment."""
+    with snapshot(engine) as connection:
+        total = _total(connection, wanted)
+        rows = _page(connection, wanted, limit, offset) if offset < total else ()
     return [CallView(*row) for row in rows], total
+
+
+def calls_after(engine: Engine, wanted: Wanted, after: Place | None, limit: int) -> Page[CallView, Place]:
+    """The calls after a place, or the newest. One that comes in while somebody turns the pages moves none of them."""
+    with reading(engine) as connection:
+        return _views(connection.execute(_after(wanted, after, limit + 1)).all(), limit)
+
+
+def count_calls(engine: Engine, wanted: Wanted) -> int:
+    """How many there are."""
+    with reading(engine) as connection:
+        return _total(connection, wanted)
+
+
+def _views(rows: Sequence[Row[*tuple[Any, ...]]], limit: int) -> Page[CallView, Place]:
+    views = [CallView(*row) for row in rows[:limit]]
+    return Page(views, views[-1].place if len(rows) > limit else None)
+
+
+def _after(wanted: Wanted, after: Place | None, limit: int) -> Select[*tuple[Any, ...]]:
+    query: Select[*tuple[Any, ...]] = select(*_COLUMNS).where(*wanted.conditions())
+    if after is not None:  # the first of the two conditions is for the planner: it prunes partitions
+        query = query.where(_C.start_time <= after[0], tuple_(_C.start_time, _C.id) < after)
+    return query.order_by(*_NEWEST_FIRST).limit(limit)
+
+
+def _total(connection: Connection, wanted: Wanted) -> int:
+    whole = wanted.whole_period
+    if whole is None:
+        return connection.scalar(select(func.count()).select_from(_C).where(*wanted.conditions())) or 0
+    return connection.scalar(COUNT, _stretch(wanted, whole)) or 0
+
+
+def _page(connection: Connection, wanted: Wanted, limit: int, offset: int) -> Sequence[Row[*tuple[Any, ...]]]:
+    query: Select[*tuple[Any, ...]] = select(*_COLUMNS).where(*wanted.conditions()).order_by(*_NEWEST_FIRST)
+    whole = wanted.whole_period
+    if whole is None or offset < NEAR:
+        return connection.execute(query.limit(limit).offset(offset)).all()
+    before, skip = connection.execute(PLACE, {**_stretch(wanted, whole), "offset": offset}).one()
+    return connection.execute(query.where(_C.start_time < before).limit(limit).offset(skip)).all()
+
+
+def _stretch(wanted: Wanted, whole: Period) -> dict[str, Any]:
+    return {"client": wanted.client_id, "from": whole.start, "before": whole.end + _TICK}
+
+
+COUNT = text("SELECT call_count(:client, :from, :before)")
+PLACE = text("SELECT before, skip FROM call_place(:client, :from, :before, :offset)")

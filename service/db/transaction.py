@@ -1,7 +1,8 @@
 """Where transactions begin and end, and where 'the database is away' becomes an error of ours.
 
-Two ways: `transaction` for a unit that commits or leaves nothing, and `single_statement`, where each statement is a
-transaction of its own and costs one round trip; `reading` is the same, by the name of what it is mostly used for.
+`transaction` for a unit that commits or leaves nothing; `single_statement`, where each statement is a transaction of
+its own and costs one round trip (`reading` is the same, by the name of what it is mostly used for); `snapshot` where
+several statements have to see the same.
 """
 
 from __future__ import annotations
@@ -45,6 +46,15 @@ def transaction(engine: Engine) -> Iterator[Connection]:
                 if error.connection_invalidated or _passes(error.orig):
                     raise OutcomeUnknown from error
                 raise
+
+
+@contextmanager
+def snapshot(engine: Engine) -> Iterator[Connection]:
+    """A transaction that only reads, and in which every statement sees the same moment. Raises Unavailable."""
+    with translated(), engine.connect() as connection:
+        connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        with connection.begin():
+            yield connection
 
 
 @contextmanager

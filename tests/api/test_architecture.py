@@ -44,6 +44,15 @@ BODIES = {
     "/v1/ledger/bulk": {"commands": [{"type": "set", "customer": "nobody-has-this", "credit": 1}]},
     "/v1/callerid": {"user_id": "1", "cid": "0281"},
     "/v1/callerid/<cid:cid>": {"user_id": "1"},
+    "/v1/call/log": {
+        "uniqueid": "1.1",
+        "source": "0281",
+        "destination": "113",
+        "start_time": "2021-06-04 21:12:59",
+        "duration": 1,
+        "amount": 1,
+    },
+    "/v1/call/log/rematch": {},
     "/v1/webhook": {"url": "https://hooks.example.com/pbx"},
     "/v1/webhook/<webhook_id:webhook>": {"description": "x"},
     "/v1/webhook/<webhook_id:webhook>/secret/rotate": {"keep_for": 60},
@@ -51,6 +60,7 @@ BODIES = {
     "/v1/webhook/<webhook_id:webhook>/replay": {"since": "2021-06-01 00:00:00"},
     "/v1/webhook/<webhook_id:webhook>/delivery/<delivery_id:delivery>/retry": {},
 }
+TAKES_LISTS = {"/v1/call/log"}
 PARAMETERS = {"/v1/customer/<ref:ref>/balance": "at", "/v1/call/log": "source"}  # of queries without a limit
 
 
@@ -212,7 +222,10 @@ def test_every_route_with_a_body_refuses_what_is_not_a_json_object(app, api, cus
         assert (answer.status, answer.error) == (400, "body: a key is given more than once"), rule.rule
         for raw in (b"[]", b"1", b'"x"', b"null"):
             answer = api.call(method, path, raw=raw)
-            assert (answer.status, answer.error) == (400, "body: must be a JSON object"), (rule.rule, raw)
+            if rule.rule in TAKES_LISTS:
+                assert (answer.status, answer.error.split(":")[0]) == (400, "body"), (rule.rule, raw)
+            else:
+                assert (answer.status, answer.error) == (400, "body: must be a JSON object"), (rule.rule, raw)
         assert api.call(method, path, raw=b"{}", content_type="text/plain").status == 415
         answer = api.call(method, path, raw=b'{"a":1}', content_type="application/x-www-form-urlencoded")
         assert (answer.status, answer.error) == (415, "the body must be application/json")
@@ -254,7 +267,7 @@ def test_every_write_with_a_key_is_answered_again_to_the_byte_and_carried_out_on
         other = api.call(method, path, {**body, "reason": "another"}, headers=headers)
         assert (other.status, other.error) == (422, "Idempotency-Key: used already for another request"), rule.rule
         written = rows(engine, "SELECT FROM ledger_event WHERE idempotency_key = :key", key=headers["Idempotency-Key"])
-        several = {"/v1/ledger/bulk": 0, "/v1/callerid/<cid:cid>": 2}
+        several = {"/v1/ledger/bulk": 0, "/v1/callerid/<cid:cid>": 2, "/v1/call/log/rematch": 0}
         expected = 0 if "webhook" in rule.rule else several.get(rule.rule, 1)
         assert len(written) == expected, rule.rule
 

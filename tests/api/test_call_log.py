@@ -13,6 +13,7 @@ from sqlalchemy import event, insert, text
 from service.calls.partitions import ensure_month, make_ahead
 from service.calls.period import MAX_PERIOD, Period, period, read_moment
 from service.calls.read import list_calls
+from service.calls.wanted import Wanted
 from service.db.transaction import transaction
 from service.errors import Invalid
 from service.models import CallRecord
@@ -67,7 +68,8 @@ def test_calls_of_one_moment_are_ordered_by_id_and_pages_do_not_overlap(api, add
     assert {page["total"] for page in pages} == {7}
 
 
-def test_the_order_is_asked_for_and_not_left_to_the_index_that_happens_to_be_used(engine, client_id):
+def test_the_order_is_asked_for_and_not_left_to_the_index_that_happens_to_be_used(engine, client_id, add_calls):
+    add_calls("2022-02-02 11:30:00")
     asked: list[str] = []
 
     def listen(connection, cursor, statement, *_):
@@ -76,10 +78,10 @@ def test_the_order_is_asked_for_and_not_left_to_the_index_that_happens_to_be_use
     event.listen(engine, "before_cursor_execute", listen)
     try:
         hour = Period(at("2022-02-02 11:00:00"), at("2022-02-02 12:00:00"))
-        list_calls(engine, client_id, hour, None, limit=10, offset=0)
+        list_calls(engine, Wanted(client_id, hour), limit=10, offset=0)
     finally:
         event.remove(engine, "before_cursor_execute", listen)
-    assert "ORDER BY call_record.start_time DESC, call_record.id DESC" in asked[0]
+    assert "ORDER BY call_record.start_time DESC, call_record.id DESC" in asked[-1]
 
 
 def test_a_period_may_span_months_and_years(api, add_calls):
