@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from flask import Flask
 
-from service.cli import client, demo, key, ledger, webhook
+from service.cli import client, demo, imports, key, ledger, webhook
 
 
 def register_commands(app: Flask) -> None:
     """Add every command of the service to an app."""
-    for module in (client, key, webhook, ledger, demo):
+    for module in (client, key, webhook, ledger, imports, demo):
         app.cli.add_command(module.group)
