@@ -44,7 +44,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT date_bin('1 hour', p_moment, '
 CREATE FUNCTION call_day(p_moment timestamptz) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT date_bin('1 day', p_moment, '2000-01-01 00:00:00+00') $$;
 
--- In the order of the key, so that two who count the same hours can't lock them crosswise.
+-- Days first and each in its order, so that two who count the same days and hours can't lock them crosswise.
 CREATE FUNCTION call_record_count() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -53,7 +53,7 @@ BEGIN
            pg_backend_pid() % 8, CASE TG_OP WHEN 'DELETE' THEN -count(*) ELSE count(*) END
     FROM changed c CROSS JOIN (VALUES (1), (24)) AS span (hours)
     GROUP BY 1, 2, 3
-    ORDER BY 1, 2, 3
+    ORDER BY 1, 2 DESC, 3
     ON CONFLICT (client_id, hours, starts_at, slot) DO UPDATE SET calls = t.calls + excluded.calls;
     RETURN NULL;
 END;

@@ -66,6 +66,7 @@ def tenant(app, engine):
     """A client with some customers, for the examples that the document gives rise to."""
     client = create_client(engine, "schemathesis")
     add_customer(engine, client, username="0906237580", caller_ids=["0123456787"], credit=5)
+    add_customer(engine, client, username="0906237581", credit=1_000_000)
     apply_everything(engine)
     return api_client(app, engine, client)
 
@@ -83,7 +84,7 @@ def things(tenant):
     """A customer with credit, and something of each other kind, for paths and bodies to name."""
     customer = "/v1/customer/0906237580"
     tenant.put(f"{customer}/credit", {"credit": 1_000_000})
-    held = tenant.post(f"{customer}/hold", {"amount": 1, "expires_in": 60})
+    held = tenant.post("/v1/customer/0906237581/hold", {"amount": 1, "expires_in": 60})  # nobody else holds its credit
     webhook = add_webhook(tenant)["id"]
     return {
         "hold": held.json["id"],
