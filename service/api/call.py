@@ -20,13 +20,10 @@ from service.api.schemas import examples as reference
 from service.api.schemas.call import CURSOR, CallPage, CallQuery, SummaryPage, SummaryQuery
 from service.calls.period import period
 from service.calls.read import CallView, Place, calls_after, count_calls, list_calls
+from service.calls.sheet import COLUMNS, row_of
 from service.calls.summary import GroupBy, Sum, summarize
 from service.calls.wanted import Wanted, of_customer
 
-COLUMNS = (
-    "id", "uniqueid", "leg", "start_time", "end_time", "duration", "source", "destination", "disposition", "amount",
-    "customer_id", "event_id",
-)  # fmt: skip
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -107,7 +104,7 @@ def _listing(wanted: Wanted) -> Listing[CallView, Place]:
     engine = services().engine
     return Listing[CallView, Place](
         read=lambda after, limit: calls_after(engine, wanted, after, limit),
-        dump=dump_row,
+        dump=row_of,
         cursor=_cursor,
         columns=COLUMNS,
         filename="calls.csv",
@@ -134,12 +131,6 @@ def _dump(call: CallView) -> dict[str, Any]:
         "start_time": moment(call.start_time),
         "uniqueid": call.uniqueid,
     }
-
-
-def dump_row(call: CallView) -> dict[str, Any]:
-    """Everything that is known of a call, for a spreadsheet."""
-    more = {"leg": call.leg, "disposition": call.disposition, "event_id": call.event_id}
-    return {**_dump(call), **more, "customer_id": None if call.customer_id is None else str(call.customer_id)}
 
 
 def _key(group: Sum) -> str | None:

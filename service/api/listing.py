@@ -7,8 +7,6 @@ go away in the middle, the transfer breaks off without its end, which HTTP clien
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -17,18 +15,14 @@ from typing import Any, Generic, TypeVar
 
 from flask import Response, request
 
+from service import sheet
 from service.api.answer import answer
 from service.api.exact_json import dumps
 from service.api.schemas.shared import DEFAULT_LIMIT
 from service.ledger.statement import Page
-from service.money import as_json
 
 CSV = "text/csv"
 CHUNK = 1_000  # rows that an export reads and holds at a time
-
-# How a text begins that a spreadsheet would take for a formula and carry out (OWASP, CSV injection); the full-width
-# forms are what some input methods make of the first four.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 # What the document says of a route that answers in CSV as well: `@blueprint.alt_response(200, **CSV_TOO)`.
 VARY: dict[str, Any] = {"Vary": {"description": "`Accept`.", "schema": {"type": "string"}}}
@@ -101,25 +95,17 @@ def _quality(media_type: str) -> float:
 
 
 def cell(value: Any) -> str:
-    """A value as a cell: money digit by digit, nothing for null, and no text that a spreadsheet would carry out.
+    """A value of an answer as a cell: as `sheet.cell`, and whatever else as JSON.
 
     >>> cell(Decimal("-0.50000")), cell(None), cell("=1+1"), cell({"cid": "0899"})
     ('-0.5', '', "'=1+1", '{"cid":"0899"}')
     """
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return f"'{value}" if value.startswith(_FORMULA) else value
-    return as_json(value) if isinstance(value, Decimal) else dumps(value).decode()
+    return sheet.cell(value) if value is None or isinstance(value, str | Decimal) else dumps(value).decode()
 
 
 def _lines(columns: Sequence[str], chunks: Iterable[list[dict[str, Any]]]) -> Iterator[bytes]:
-    """The header and the rows (RFC 4180), a chunk at a time."""
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer)
-    writer.writerow(columns)
+    """The header and the rows, a chunk at a time."""
+    header = [columns]
     for rows in chunks:
-        writer.writerows([cell(row[column]) for column in columns] for row in rows)
-        yield buffer.getvalue().encode()
-        buffer.seek(0)
-        buffer.truncate()
+        yield sheet.lines(chain(header, ([cell(row[column]) for column in columns] for row in rows))).encode()
+        header = []
