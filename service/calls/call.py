@@ -19,6 +19,11 @@ EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # before there was a PBX of this ki
 AHEAD = timedelta(days=1)  # what clocks and time zones that somebody got wrong differ by
 LONGEST = timedelta(days=31)
 LONGEST_SECONDS = 31 * 86_400
+UNIQUEID_LENGTH = 150  # Asterisk's own limit
+NUMBER_LENGTH = 100
+DISPOSITION_LENGTH = 40
+REF_LENGTH = 120
+MAX_LEG = 2**31 - 1
 
 Key = tuple[str, int]
 

@@ -7,15 +7,18 @@ from marshmallow import Schema, fields
 from service.api.cursor import Cursor
 from service.api.fields import Amount, CallerIdText, Moment, OneOf, PlainText, QueryFlag, Whole, WholeNumber
 from service.api.schemas.shared import Input, Page
-from service.calls.call import LONGEST_SECONDS
+from service.calls.call import (
+    DISPOSITION_LENGTH,
+    LONGEST_SECONDS,
+    MAX_LEG,
+    NUMBER_LENGTH,
+    REF_LENGTH,
+    UNIQUEID_LENGTH,
+)
 from service.calls.summary import GroupBy
 
 CURSOR = "call"
 MAX_CALLS = 1_000
-NUMBER_LENGTH = 100
-UNIQUEID_LENGTH = 150  # Asterisk's own limit
-MAX_LEG = 2**31 - 1
-REF_LENGTH = 120
 
 _WHEN = "`YYYY-MM-DD HH:MM:SS` in the configured time zone, or RFC 3339 (Tìm kiếm call log theo khoảng thời gian)."
 
@@ -50,7 +53,9 @@ class CallFilter(Input):
     destination = PlainText(
         NUMBER_LENGTH, metadata={"description": "How the called number begins (Đầu số được gọi).", "example": "0123"}
     )
-    disposition = PlainText(40, metadata={"description": "How the call ended, exactly.", "example": "ANSWERED"})
+    disposition = PlainText(
+        DISPOSITION_LENGTH, metadata={"description": "How the call ended, exactly.", "example": "ANSWERED"}
+    )
     min_duration = Whole(
         0, LONGEST_SECONDS, metadata={"description": "Only calls that lasted so many seconds, or more.", "example": 1}
     )
@@ -132,7 +137,7 @@ class NewCall(Input):
             "example": "0906237580",
         },
     )
-    disposition = PlainText(40, metadata={"description": "How it ended.", "example": "ANSWERED"})
+    disposition = PlainText(DISPOSITION_LENGTH, metadata={"description": "How it ended.", "example": "ANSWERED"})
 
 
 class StoredCall(Schema):
