@@ -156,7 +156,9 @@ BEGIN
         RETURN false;
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('call_record_ensure_month', 0));
-    IF to_regclass(part) IS NOT NULL THEN
+    -- By a query: to_regclass remembers that there was none, and waiting for this lock does not make it look again.
+    IF EXISTS (SELECT FROM pg_class c WHERE c.relname = part AND c.relnamespace =
+                   (SELECT p.relnamespace FROM pg_class p WHERE p.oid = 'call_record'::regclass)) THEN
         RETURN false;
     END IF;
     EXECUTE format('CREATE TABLE %I (LIKE call_record INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', part);

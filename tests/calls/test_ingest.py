@@ -244,6 +244,19 @@ def test_eight_who_bring_the_same_calls_at_once_in_batches_of_their_own_charge_e
         assert_sound(engine, customer)
 
 
+def test_the_first_calls_of_a_month_may_come_from_many_at_once(engine, client_id):
+    for month in range(1, 7):
+        moment = datetime(2011, month, 5, tzinfo=UTC)
+
+        def bring_one(n, moment=moment):
+            with transaction(engine) as tx:
+                return ingest(tx, Caller(client_id, "test"), [call(f"{moment}.{n}", start_time=moment)])
+
+        with ThreadPoolExecutor(8) as pool:
+            assert len([*pool.map(bring_one, range(8))]) == 8
+    assert len(records(engine, client_id)) == 48
+
+
 AMOUNTS = st.decimals(0, 9999, places=5)
 
 
