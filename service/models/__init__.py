@@ -6,6 +6,7 @@ from service.models.checkpoint import CheckpointHead, LedgerCheckpoint
 from service.models.client import ApiKey, Client
 from service.models.customer import CallerId, Customer
 from service.models.idempotency import IdempotencyKey
+from service.models.imported import CustomerGroup, ImportedCall, ImportedCallerId, ImportedCard, ImportedRefill
 from service.models.ledger import ChangeLog, FeedBase, Hold, LedgerEvent, LedgerReference, Outbox, Stream
 from service.models.webhook import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 
@@ -20,9 +21,14 @@ __all__ = [
     "CheckpointHead",
     "Client",
     "Customer",
+    "CustomerGroup",
     "FeedBase",
     "Hold",
     "IdempotencyKey",
+    "ImportedCall",
+    "ImportedCallerId",
+    "ImportedCard",
+    "ImportedRefill",
     "LedgerCheckpoint",
     "LedgerEvent",
     "LedgerReference",
