@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from flask import Flask
 
-from service.cli import client, demo, imports, key, ledger, webhook
+from service.cli import (
+    client,
+    demo,
+    import_a2billing,  # noqa: F401  it adds itself to the group of imports
+    imports,
+    key,
+    ledger,
+    webhook,
+)
 
 
 def register_commands(app: Flask) -> None:

@@ -82,10 +82,10 @@ def create_customer(tx: Connection, caller: Caller, new: NewCustomer, why: Why =
     except sa.IntegrityError as error:
         raise AlreadyExists(_taken(error)) from None
     tx.execute(insert(Stream).values(customer_id=customer_id, client_id=caller.client_id, status=int(new.status)))
-    return appended(append_within(tx, [open_account(caller, customer_id, new.credit, new.status, _told(new), why)])[0])
+    return appended(append_within(tx, [open_account(caller, customer_id, new.credit, new.status, told(new), why)])[0])
 
 
-def _told(new: NewCustomer) -> dict[str, object]:
+def told(new: NewCustomer) -> dict[str, object]:
     """What the opening event tells of the customer; the limits in it take effect with it."""
     told: dict[str, object] = {"username": new.username, "useralias": new.useralias, "type_paid": new.type_paid}
     if new.creditlimit is not None:
