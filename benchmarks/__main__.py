@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from benchmarks import bulk, claims, deliver, drain, idle, put_credit, redis_away, verify
+from benchmarks import bulk, call_intake, call_log, claims, deliver, drain, idle, put_credit, redis_away, verify
 from benchmarks.figures import Figure
 from benchmarks.stage import Stage, stage
 
@@ -23,6 +23,8 @@ MEASURES: dict[str, Callable[[Stage, int, float], Iterator[Figure]]] = {
     "drain": drain.measure,
     "deliver": deliver.measure,
     "claims": claims.measure,
+    "intake": call_intake.measure,
+    "log": call_log.measure,
     "redis": redis_away.measure,
     "idle": idle.measure,
     "verify": verify.measure,

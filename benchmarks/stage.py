@@ -52,11 +52,11 @@ class Stage:
         self.stack.callback(engine.dispose)
         return engine
 
-    def run(self, command: str) -> str:
+    def run(self, command: str, **extra: str) -> str:
         """Run a command to its end; what it printed."""
-        words = shlex.split(command)
+        words, environ = shlex.split(command), {**self.environ, **extra}
         return subprocess.run(
-            [BIN / words[0], *words[1:]], env=self.environ, cwd=ROOT, check=True, capture_output=True, text=True
+            [BIN / words[0], *words[1:]], env=environ, cwd=ROOT, check=True, capture_output=True, text=True
         ).stdout
 
     def start(self, command: str, **extra: str) -> Guarded:
