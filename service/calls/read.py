@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Select, func, select, text, tuple_
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, func, select, text, tuple_
 
 from service.calls.period import Period
 from service.calls.wanted import Wanted
@@ -80,6 +80,24 @@ def calls_after(engine: Engine, wanted: Wanted, after: Place | None, limit: int)
         return _views(connection.execute(_after(wanted, after, limit + 1)).all(), limit)
 
 
+def calls_between(connection: Connection, wanted: Wanted, after: Place | None, last: Place | None) -> list[CallView]:
+    """The calls after a place (None: from the newest on) as far as `last`, itself included (None: all of them)."""
+    query: Select[*tuple[Any, ...]] = select(*_COLUMNS).where(*wanted.conditions(), *_behind(after))
+    if last is not None:
+        query = query.where(_C.start_time >= last[0], tuple_(_C.start_time, _C.id) >= last)
+    return [CallView(*row) for row in connection.execute(query.order_by(*_NEWEST_FIRST))]
+
+
+def place_after(connection: Connection, wanted: Wanted, after: Place | None, number: int) -> Place | None:
+    """The place of the call that is that many after another (None: from the newest on); None if there are not so many.
+
+    Quick where an index finds what is wanted: see `Wanted.indexed`.
+    """
+    query = select(_C.start_time, _C.id).where(*wanted.conditions(), *_behind(after)).order_by(*_NEWEST_FIRST)
+    row = connection.execute(query.offset(number - 1).limit(1)).one_or_none()
+    return None if row is None else (row.start_time, row.id)
+
+
 def count_calls(engine: Engine, wanted: Wanted) -> int:
     """How many there are."""
     with reading(engine) as connection:
@@ -92,10 +110,14 @@ def _views(rows: Sequence[Row[*tuple[Any, ...]]], limit: int) -> Page[CallView, 
 
 
 def _after(wanted: Wanted, after: Place | None, limit: int) -> Select[*tuple[Any, ...]]:
-    query: Select[*tuple[Any, ...]] = select(*_COLUMNS).where(*wanted.conditions())
-    if after is not None:  # the first of the two conditions is for the planner: it prunes partitions
-        query = query.where(_C.start_time <= after[0], tuple_(_C.start_time, _C.id) < after)
-    return query.order_by(*_NEWEST_FIRST).limit(limit)
+    return select(*_COLUMNS).where(*wanted.conditions(), *_behind(after)).order_by(*_NEWEST_FIRST).limit(limit)
+
+
+def _behind(after: Place | None) -> tuple[ColumnElement[bool], ...]:
+    if after is None:
+        return ()
+    # the first of the two is for the planner: it prunes partitions
+    return _C.start_time <= after[0], tuple_(_C.start_time, _C.id) < after
 
 
 def _total(connection: Connection, wanted: Wanted) -> int:

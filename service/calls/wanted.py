@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from sqlalchemy import ColumnElement, Engine
+from sqlalchemy import ColumnElement, Connection, Engine
 
 from service.calls.period import Period
 from service.db.transaction import reading
@@ -37,6 +37,12 @@ class Wanted:
         """The period, if all of its calls are wanted: then they are counted already."""
         return self.when if self == Wanted(self.client_id, self.when) else None
 
+    @property
+    def indexed(self) -> Wanted:
+        """The same as far as an index finds it in the order of lists; the rest has to be looked for in that."""
+        customer = self.customer_id if self.source is None else None
+        return Wanted(self.client_id, self.when, self.source, customer, unmatched=self.unmatched)
+
     def conditions(self) -> Iterator[ColumnElement[bool]]:
         """What a row of `call_record` has to fulfil."""
         yield CallRecord.client_id == self.client_id
@@ -59,7 +65,12 @@ class Wanted:
 def of_customer(engine: Engine, wanted: Wanted, ref: str) -> Wanted:
     """The same of one customer's calls. Raises CustomerNotFound, AmbiguousReference."""
     with reading(engine) as connection:
-        customer = resolve_refs(connection, wanted.client_id, [ref])[ref]
+        return of_customer_within(connection, wanted, ref)
+
+
+def of_customer_within(connection: Connection, wanted: Wanted, ref: str) -> Wanted:
+    """The same, on a connection that is there."""
+    customer = resolve_refs(connection, wanted.client_id, [ref])[ref]
     if customer == SEVERAL:
         raise AmbiguousReference(ref)
     if customer == UNKNOWN:

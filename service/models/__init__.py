@@ -5,6 +5,7 @@ from service.models.call import CallLeg, CallRecord, CallTally
 from service.models.checkpoint import CheckpointHead, LedgerCheckpoint
 from service.models.client import ApiKey, Client
 from service.models.customer import CallerId, Customer
+from service.models.export import CallExport, CallExportChunk
 from service.models.idempotency import IdempotencyKey
 from service.models.imported import CustomerGroup, ImportedCall, ImportedCallerId, ImportedCard, ImportedRefill
 from service.models.ledger import ChangeLog, FeedBase, Hold, LedgerEvent, LedgerReference, Outbox, Stream
@@ -13,6 +14,8 @@ from service.models.webhook import WebhookAttempt, WebhookDelivery, WebhookEndpo
 __all__ = [
     "ApiKey",
     "Base",
+    "CallExport",
+    "CallExportChunk",
     "CallLeg",
     "CallRecord",
     "CallTally",

@@ -1,0 +1,59 @@
+"""Exports of calls, written here and now instead of by a worker; and calls enough to export."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import uuid
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Engine, text
+
+from service.api.context import services
+from service.calls.export_turn import Turn, take_turn
+from service.calls.partitions import ensure_month
+from service.db.transaction import transaction
+from tests.support.client import ApiClient
+
+DAYS = 7
+QUARTER = {"start_date": "2021-01-01 00:00:00", "end_date": "2021-03-31 23:59:59"}
+_CALLS = text("""
+    INSERT INTO call_record (client_id, customer_id, uniqueid, source, destination, start_time, end_time, duration,
+                             amount)
+    SELECT :client, nullif(n % 3, 0), n || '.1', '028' || n % 10, '0' || n, started, started + interval '1 minute',
+           n % 120, n / 100000.0
+    FROM (SELECT n, CAST(:start AS timestamptz) + n * CAST(:step AS interval) AS started
+          FROM generate_series(1, :count) n) AS calls
+""")
+
+
+def add_calls(engine: Engine, client_id: uuid.UUID, count: int, start: str = "2021-01-01", days: int = 90) -> None:
+    """So many calls, one after the other, spread over some days."""
+    first = datetime.fromisoformat(start).replace(tzinfo=UTC)
+    with transaction(engine) as tx:
+        for day in range(0, days + 28, 28):
+            ensure_month(tx, first + timedelta(days=day))
+        step = timedelta(days=days) / (count + 1)
+        tx.execute(_CALLS, {"client": client_id, "start": first, "step": step, "count": count})
+
+
+def write_everything(engine: Engine) -> list[Turn]:
+    """What workers would do until no export waits for a turn."""
+    return list(iter(lambda: take_turn(engine, DAYS), None))
+
+
+def done_export(api: ApiClient, **fields: object) -> str:
+    """The id of an export of a client that is done."""
+    with api.app.app_context():
+        engine = services().engine
+    write_everything(engine)
+    answer = api.post("/v1/call/export", {**QUARTER, **fields})
+    assert answer.status == 200, answer.body
+    write_everything(engine)
+    return answer.json["id"]
+
+
+def rows_of(file: bytes) -> list[dict[str, str]]:
+    """The rows of a file, by column."""
+    return list(csv.DictReader(io.StringIO(gzip.decompress(file).decode(), newline="")))
