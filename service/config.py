@@ -61,6 +61,7 @@ class Config:
     webhook_disable_after: int = 5 * DAY
     webhook_attempt_days: int = 30
     webhook_delivery_days: int = 90
+    export_days: int = 7
 
     @classmethod
     def from_environ(cls) -> Config:
@@ -103,6 +104,7 @@ def _read(env: Env) -> Config:
         webhook_disable_after=_positive("WEBHOOK_DISABLE_AFTER", env.int("WEBHOOK_DISABLE_AFTER", 5 * DAY)),
         webhook_attempt_days=_positive("WEBHOOK_ATTEMPT_DAYS", env.int("WEBHOOK_ATTEMPT_DAYS", 30)),
         webhook_delivery_days=_positive("WEBHOOK_DELIVERY_DAYS", env.int("WEBHOOK_DELIVERY_DAYS", 90)),
+        export_days=_positive("EXPORT_DAYS", env.int("EXPORT_DAYS", 7)),
     )
 
 

@@ -29,25 +29,35 @@ JOB_TIMEOUT = 120  # seconds: twice the longest that a job means to run
 GATHER = 0.05  # seconds for which a busy process gathers bells before it rings again; the first rings at once
 RING_TIMEOUT = 0.25  # seconds that a ring may take; a dead Redis must not hold anybody up
 
-APPLY, DELIVER = "apply", "deliver"
+APPLY, DELIVER, EXPORT = "apply", "deliver", "export"
 
 log = structlog.get_logger()
 
 
+_JOBS = {
+    APPLY: "workers.jobs.apply_shard",
+    DELIVER: "workers.jobs.deliver_due",
+    EXPORT: "workers.jobs.export_calls",
+}
+_QUEUES = {APPLY: APPLY, DELIVER: DELIVER, EXPORT: APPLY}  # whoever applies also writes exports, in between
+
+
 @dataclass(frozen=True, slots=True)
 class Bell:
-    """A queue to ring and the shard to name, where it has shards."""
+    """What to ring for, and the shard to name, where there are shards."""
 
-    queue: str
+    name: str
     shard: int | None = None
+
+    @property
+    def queue(self) -> str:
+        """Whose workers hear it."""
+        return _QUEUES[self.name]
 
     @property
     def flag(self) -> str:
         """The Redis key that says 'rung and not answered yet'."""
-        return f"doorbell:{self.queue}" if self.shard is None else f"doorbell:{self.queue}:{self.shard}"
-
-
-_JOBS = {APPLY: "workers.jobs.apply_shard", DELIVER: "workers.jobs.deliver_due"}
+        return f"doorbell:{self.name}" if self.shard is None else f"doorbell:{self.name}:{self.shard}"
 
 
 def connect(config: Config, *, timeout: float | None = RING_TIMEOUT) -> Redis:
@@ -69,7 +79,7 @@ class Doorbell:
         self._redis = redis
         self._queues = {
             name: Queue(name, connection=redis, serializer=JSONSerializer, default_timeout=JOB_TIMEOUT)
-            for name in _JOBS
+            for name in dict.fromkeys(_QUEUES.values())
         }
 
     def ring(self, *bells: Bell) -> bool:
@@ -102,7 +112,7 @@ class Doorbell:
     def _enqueue(self, bell: Bell) -> None:
         args = () if bell.shard is None else (bell.shard,)
         self._queues[bell.queue].enqueue_call(
-            _JOBS[bell.queue], args=args, result_ttl=0, ttl=JOB_TTL, failure_ttl=JOB_TTL, description=bell.flag
+            _JOBS[bell.name], args=args, result_ttl=0, ttl=JOB_TTL, failure_ttl=JOB_TTL, description=bell.flag
         )
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from redis import Redis
 
-from service.doorbell import APPLY, MAX_WAITING, BackgroundDoorbell, Bell, Doorbell, connect
+from service.doorbell import APPLY, DELIVER, EXPORT, MAX_WAITING, BackgroundDoorbell, Bell, Doorbell, connect
 from tests.support.processes import free_port, until
 
 
@@ -39,6 +39,12 @@ def test_after_an_answer_the_next_ring_is_a_new_job(doorbell):
 def test_shards_ring_apart(doorbell):
     doorbell.ring(*(Bell(APPLY, shard) for shard in range(16)))
     assert doorbell.depths()[APPLY] == 16
+
+
+def test_exports_are_rung_for_apart_where_the_shards_are(doorbell):
+    doorbell.ring(Bell(APPLY, 3), Bell(EXPORT), Bell(EXPORT))
+    assert doorbell.depths() == {APPLY: 2, DELIVER: 0}
+    assert Bell(EXPORT).flag == "doorbell:export"
 
 
 def test_a_queue_that_nobody_answers_does_not_fill_redis(doorbell, redis):

@@ -14,9 +14,11 @@ from types import FrameType
 
 import structlog
 
+from service.calls.export import forget_expired
+from service.calls.export_turn import has_turns
 from service.calls.partitions import make_ahead
 from service.customers.expiry import expire_customers
-from service.doorbell import APPLY, DELIVER, Bell
+from service.doorbell import APPLY, DELIVER, EXPORT, Bell
 from service.ledger.drain import shard_of
 from service.ledger.holds import expire_holds
 from service.ledger.idempotency import forget_old
@@ -55,6 +57,12 @@ def ring_for_deliveries(run: Runtime) -> None:
     """Ring if a delivery is due: a retry whose time has come, or one whose sender died."""
     if has_due(run.engine):
         run.doorbell.ring(Bell(DELIVER))
+
+
+def ring_for_exports(run: Runtime) -> None:
+    """Ring if an export waits for a turn: one that nobody was told of, or whose writer died."""
+    if has_turns(run.engine):
+        run.doorbell.ring(Bell(EXPORT))
 
 
 def expire(run: Runtime) -> None:
@@ -104,6 +112,12 @@ def forget_webhooks(run: Runtime) -> None:
         log.info("webhook history forgotten", attempts=attempts, deliveries=deliveries)
 
 
+def forget_exports(run: Runtime) -> None:
+    """Delete the exports whose days are over."""
+    if forgotten := forget_expired(run.engine):
+        log.info("exports forgotten", count=forgotten)
+
+
 def serve() -> None:
     """Do every task when it is due, until asked to stop. A task that fails is tried again at its next turn."""
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -122,11 +136,13 @@ def all_tasks() -> list[Task]:
     return [
         Task("sweep events", SWEEP_EVERY, ring_for_events),
         Task("sweep deliveries", SWEEP_EVERY, ring_for_deliveries),
+        Task("sweep exports", SWEEP_EVERY, ring_for_exports),
         Task("expiry", SWEEP_EVERY, expire),
         Task("checkpoints", CHECKPOINT_LOOK_EVERY, seal),
         Task("partitions", HOUSEKEEPING_EVERY, make_partitions),
         Task("idempotency keys", HOUSEKEEPING_EVERY, forget_keys),
         Task("webhook history", HOUSEKEEPING_EVERY, forget_webhooks),
+        Task("exports", HOUSEKEEPING_EVERY, forget_exports),
     ]
 
 

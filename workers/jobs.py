@@ -6,7 +6,9 @@ import time
 
 import structlog
 
-from service.doorbell import APPLY, DELIVER, Bell
+from service.calls.export import Status
+from service.calls.export_turn import take_turn
+from service.doorbell import APPLY, DELIVER, EXPORT, Bell
 from service.errors import Unavailable
 from service.ledger.drain import Drained, drain
 from service.webhooks.dispatch import dispatch
@@ -59,6 +61,22 @@ def deliver_due() -> None:
     )
     if time.monotonic() >= until and not stopping.is_set():  # it ended for its time, not for want of work
         run.doorbell.ring(Bell(DELIVER))
+
+
+def export_calls() -> None:
+    """Write one chunk of the export that is next, and ring again: shards that have work have their turn in between."""
+    run = runtime()
+    run.doorbell.answer(Bell(EXPORT))
+    try:
+        turn = take_turn(run.engine, run.config.export_days)
+    except Unavailable as error:
+        log.warning("exports left to the clock", error=str(error.__cause__ or error).splitlines()[0])
+        return
+    if turn is None:
+        return
+    run.doorbell.ring(Bell(EXPORT))
+    if turn.status in {Status.DONE, Status.FAILED}:
+        log.info("export ended", export=str(turn.export_id), client=str(turn.client_id), status=turn.status.value)
 
 
 def _follow_up(run: Runtime, shard: int, drained: Drained) -> None:

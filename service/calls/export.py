@@ -21,7 +21,7 @@ from service.errors import Conflict, NotFound
 from service.models import CallExport, CallExportChunk, Client
 
 MOST_UNFINISHED = 10  # exports of a client: they are written one after the other
-FORGOTTEN_AT_ONCE = 100  # chunks that one statement deletes, up to half a megabyte each
+FORGOTTEN_AT_ONCE = 100  # chunks that one statement deletes, a hundred kilobytes each
 _E, _C = CallExport, CallExportChunk
 _NARROWED = ("source", "customer_id", "destination", "disposition", "min_duration", "unmatched")
 

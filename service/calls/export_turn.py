@@ -28,8 +28,8 @@ from service.db.transaction import reading, single_statement, snapshot, transact
 from service.errors import Unavailable
 from service.sheet import cell, lines
 
-STRETCH = 5_000  # calls that a turn looks at: a fraction of a second, which is what others wait for a worker at most
-LEASE = 15.0  # seconds that a turn may take before somebody else begins it anew
+STRETCH = 2_000  # calls that a turn looks at: a tenth of a second, for which the worker applies no changes
+LEASE = 10.0  # seconds that a turn may take before somebody else begins it anew
 MOST_ATTEMPTS = 10  # at one chunk. After each failure the next waits longer, in all for about five minutes
 _LEVEL = 6  # of compression
 

@@ -313,7 +313,8 @@ def test_every_queue_that_is_rung_has_a_job_and_a_process():
     from service import doorbell
 
     procfile = (Path(__file__).parents[2] / "Procfile").read_text()
-    for queue, job in doorbell._JOBS.items():
+    for bell, job in doorbell._JOBS.items():
         module, name = job.rsplit(".", 1)
+        queue = doorbell.Bell(bell).queue
         assert callable(getattr(import_module(module), name))
         assert f"python -m workers {queue}" in procfile

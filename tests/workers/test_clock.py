@@ -19,7 +19,7 @@ def test_it_does_everything_that_needs_doing_again_and_again():
 
     assert {task.do for task in process.all_tasks()} == {
         process.ring_for_events, process.ring_for_deliveries, process.expire, process.seal, process.make_partitions,
-        process.forget_keys, process.forget_webhooks,
+        process.forget_keys, process.forget_webhooks, process.ring_for_exports, process.forget_exports,
     }  # fmt: skip
 
 
