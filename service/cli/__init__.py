@@ -8,6 +8,7 @@ from service.cli import (
     client,
     demo,
     import_a2billing,  # noqa: F401  it adds itself to the group of imports
+    import_calls,  # noqa: F401  the same
     imports,
     key,
     ledger,
