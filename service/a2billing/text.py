@@ -13,7 +13,8 @@ import re
 MOST_LAYERS = 3  # of encoding over encoding; more has not been seen
 
 _DECODING = "".join(bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in range(256))
-_ENCODING = codecs.charmap_build(_DECODING)
+# Back to bytes, from either: what read a byte as latin-1 has left control characters where cp1252 has letters.
+_ENCODING = {byte: byte for byte in range(256)} | {ord(char): byte for byte, char in enumerate(_DECODING)}
 _IN_ANGLES = re.compile(r"<([^<>]*)>")
 _DECORATION = re.compile(r"[\s\-\u2010-\u2015()\[\]{}<>\"]")
 

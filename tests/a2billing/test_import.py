@@ -5,8 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from service.access.keys import create_client
+from service.calls.call import NewCall
+from service.calls.ingest import ingest
+from service.db.transaction import transaction
+from service.ledger.command import Caller
 from service.ledger.proof.verify import verify
 from tests.a2billing.old_system import bring, counts, reasons, tally
+from tests.support.client import add_customer
 from tests.support.ledger import apply_everything, events, projection, rows, stream
 
 
@@ -53,9 +59,6 @@ def test_new_customers_get_ids_above_those_that_were_kept(furnished, own_engine,
 
 
 def test_an_id_that_another_client_uses_is_left_to_it(furnished, own_engine, home):
-    from service.access.keys import create_client
-    from tests.support.client import add_customer
-
     other = create_client(own_engine, "other")
     add_customer(own_engine, other, id=12)
     bring(furnished, own_engine, home)
@@ -69,8 +72,6 @@ def test_an_id_that_another_client_uses_is_left_to_it(furnished, own_engine, hom
 
 
 def test_two_clients_can_each_bring_the_same_database(furnished, own_engine, home):
-    from service.access.keys import create_client
-
     other = create_client(own_engine, "other")
     assert tally(bring(furnished, own_engine, home), "cc_card") == (3, 0, 0, 0)
     assert tally(bring(furnished, own_engine, other), "cc_card") == (3, 0, 0, 0)
@@ -159,11 +160,6 @@ def test_double_rows_of_a_call_are_both_kept(old, own_engine, home):
 
 
 def test_a_leg_that_came_by_the_api_keeps_its_number(furnished, own_engine, home):
-    from service.calls.call import NewCall
-    from service.calls.ingest import ingest
-    from service.db.transaction import transaction
-    from service.ledger.command import Caller
-
     at = datetime(2024, 3, 1, 10, tzinfo=UTC)
     with transaction(own_engine) as tx:
         ingest(tx, Caller(home, "test"), [NewCall("x.1", "1", "2", at, at, 0, Decimal(0))])

@@ -1,0 +1,155 @@
+"""A first run days before, a second one after A2Billing was stopped: what has changed there meanwhile, and here."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from threading import Thread
+
+import pytest
+from sqlalchemy import text
+
+from service.ledger.append import append_one, append_within
+from service.ledger.command import Caller, add_credit, set_credit, set_status
+from service.ledger.event import Status
+from service.ledger.proof.verify import verify
+from tests.a2billing.old_system import bring, counts, reasons, tally
+from tests.support.ledger import apply_everything, events, projection, rows, stream
+
+
+@pytest.fixture
+def brought(furnished, own_engine, home):
+    """An A2Billing that was imported once."""
+    bring(furnished, own_engine, home)
+    return furnished
+
+
+def changed_here(engine, home, command, *arguments):
+    append_one(engine, command(Caller(home, "test"), *arguments))
+
+
+def test_credit_that_changed_there_only_takes_the_place_of_ours(brought, own_engine, home):
+    brought.run("UPDATE cc_card SET credit = 99.5 WHERE id = 11")
+    report = bring(brought, own_engine, home)
+    assert tally(report, "cc_card") == (0, 2, 1, 0)
+    assert stream(own_engine, 11).balance == Decimal("99.5")
+    last = events(own_engine, 11)[-1]
+    assert (last.kind, last.amount, last.delta) == ("credit.imported", Decimal("99.5"), Decimal("-12243.6234"))
+    before = counts(own_engine)
+    assert tally(bring(brought, own_engine, home), "cc_card") == (0, 3, 0, 0)
+    assert counts(own_engine) == before
+    verify(own_engine)
+
+
+def test_credit_that_changed_here_too_is_left_and_told_of_by_every_run(brought, own_engine, home):
+    changed_here(own_engine, home, add_credit, "id:11", Decimal(1))
+    brought.run("UPDATE cc_card SET credit = 99 WHERE id = 11")
+    for _ in range(2):
+        report = bring(brought, own_engine, home)
+        assert tally(report, "cc_card") == (0, 2, 0, 1)
+        assert reasons(report) == {("cc_card", 11): "credit was changed here as well, and left"}
+        detail = report.not_taken["cc_card", "credit was changed here as well, and left"][0].detail
+        assert "99" in detail
+        assert "12344.1234" in detail
+    assert stream(own_engine, 11).balance == Decimal("12344.1234")
+
+
+def test_credit_that_changed_here_only_stays(brought, own_engine, home):
+    changed_here(own_engine, home, set_credit, "id:11", Decimal(1))
+    assert tally(bring(brought, own_engine, home), "cc_card") == (0, 3, 0, 0)
+    assert stream(own_engine, 11).balance == 1
+
+
+def test_credit_that_came_to_the_same_here_and_there_needs_no_event(brought, own_engine, home):
+    changed_here(own_engine, home, set_credit, "id:11", Decimal(50))
+    brought.run("UPDATE cc_card SET credit = 50 WHERE id = 11")
+    before = counts(own_engine)
+    assert tally(bring(brought, own_engine, home), "cc_card") == (0, 2, 1, 0)
+    assert counts(own_engine) == before
+
+
+def test_status_and_limits_that_changed_there_only_take_the_place_of_ours(brought, own_engine, home):
+    brought.run("UPDATE cc_card SET status = 1, creditlimit = 70, credit_notification = 20, credit = -8 WHERE id = 12")
+    assert tally(bring(brought, own_engine, home), "cc_card") == (0, 2, 1, 0)
+    head = stream(own_engine, 12)
+    assert (head.status, head.creditlimit, head.credit_notification, head.balance) == (1, 70, 20, -8)
+    apply_everything(own_engine)
+    shown = projection(own_engine, 12)
+    assert (shown.status, shown.creditlimit, shown.credit_notification, shown.credit) == (1, 70, 20, -8)
+    verify(own_engine)
+
+
+def test_a_status_that_changed_here_is_left_while_the_credit_comes(brought, own_engine, home):
+    changed_here(own_engine, home, set_status, "id:12", Status.CANCELLED)
+    brought.run("UPDATE cc_card SET status = 1, credit = 3 WHERE id = 12")
+    report = bring(brought, own_engine, home)
+    assert reasons(report) == {("cc_card", 12): "status was changed here as well, and left"}
+    assert (stream(own_engine, 12).status, stream(own_engine, 12).balance) == (0, 3)
+
+
+def test_what_the_ledger_does_not_keep_follows_the_card(brought, own_engine, home):
+    brought.run(
+        "UPDATE cc_card SET lastuse = '2031-05-05', expirationdate = '2032-01-01 00:00:00', enableexpire = 1,"
+        " id_group = 1, activated = 'f' WHERE id = 11"
+    )
+    before = counts(own_engine)
+    assert tally(bring(brought, own_engine, home), "cc_card") == (0, 2, 1, 0)
+    shown = projection(own_engine, 11)
+    assert (shown.lastuse, shown.id_group, shown.activated) == (datetime(2031, 5, 5, tzinfo=UTC), 1, False)
+    assert shown.expires_at == datetime(2032, 1, 1, tzinfo=UTC)
+    assert counts(own_engine) == before
+
+
+def test_a_new_name_follows_unless_it_is_somebody_elses(brought, own_engine, home):
+    brought.run("UPDATE cc_card SET username = 'new name' WHERE id = 11")
+    assert tally(bring(brought, own_engine, home), "cc_card") == (0, 2, 1, 0)
+    assert projection(own_engine, 11).username == "new name"
+    brought.run("UPDATE cc_card SET username = 'other' WHERE id = 11")
+    rows(own_engine, "UPDATE customer SET username = 'other' WHERE id = 15 RETURNING id")
+    assert reasons(bring(brought, own_engine, home)) == {("cc_card", 11): "username is another customer's"}
+    assert projection(own_engine, 11).username == "new name"
+
+
+def test_another_database_by_mistake_touches_no_customer(brought, own_engine, home):
+    brought.run("UPDATE cc_card SET username = 'stranger', useralias = 'stranger', credit = 1 WHERE id = 11")
+    brought.add("cc_call", id=900, card_id=11)
+    report = bring(brought, own_engine, home)
+    assert reasons(report)["cc_card", 11] == "another card was imported under its id"
+    assert reasons(report)["cc_call", 900] == "its card was not imported"
+    assert stream(own_engine, 11).balance == Decimal("12343.1234")
+
+
+def test_a_caller_id_that_was_switched_off_there_is_here_too(brought, own_engine, home):
+    brought.run("UPDATE cc_callerid SET activated = 'f' WHERE id IN (1, 3)")
+    rows(own_engine, "UPDATE caller_id SET customer_id = 15 WHERE cid = '0909' RETURNING cid")
+    report = bring(brought, own_engine, home)
+    assert tally(report, "cc_callerid") == (0, 1, 1, 1)
+    assert dict(tuple(r) for r in rows(own_engine, "SELECT cid, activated FROM caller_id")) == {
+        "0123": False,
+        "+84283822": True,
+        "0909": True,
+    }
+
+
+def test_a_caller_id_that_moved_there_is_told_of(brought, own_engine, home):
+    brought.run("UPDATE cc_callerid SET id_cc_card = 12 WHERE id = 1")
+    report = bring(brought, own_engine, home)
+    assert reasons(report) == {("cc_callerid", 1): "has another cid or card than when it was imported"}
+    assert rows(own_engine, "SELECT customer_id FROM caller_id WHERE cid = '0123'")[0].customer_id == 11
+
+
+def test_a_page_waits_for_who_holds_a_stream_and_sees_what_they_did(brought, own_engine, home):
+    brought.run("UPDATE cc_card SET credit = 99 WHERE id = 11")
+    with own_engine.connect() as holder:
+        holder.execution_options(isolation_level="READ COMMITTED")
+        with holder.begin():
+            holder.execute(text("SELECT FROM stream WHERE customer_id = 11 FOR UPDATE"))
+            reports = []
+            run = Thread(target=lambda: reports.append(bring(brought, own_engine, home)))
+            run.start()
+            run.join(1)
+            assert run.is_alive()
+            append_within(holder, [add_credit(Caller(home, "test"), "id:11", Decimal(1))])
+    run.join(30)
+    assert reasons(reports[0]) == {("cc_card", 11): "credit was changed here as well, and left"}
+    assert stream(own_engine, 11).balance == Decimal("12344.1234")
