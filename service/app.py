@@ -17,6 +17,7 @@ from service.api import (
     auth,
     bulk,
     call,
+    call_export,
     call_intake,
     caller_id,
     context,
@@ -109,6 +110,7 @@ def _register_routes(app: Flask) -> None:
         caller_id,
         call,
         call_intake,
+        call_export,
         webhook,
         webhook_delivery,
     ):

@@ -22,6 +22,7 @@ from service.api.reference import (
     CallerIdConverter,
     DeliveryIdConverter,
     EventIdConverter,
+    ExportIdConverter,
     HoldIdConverter,
     ReferenceConverter,
     WebhookIdConverter,
@@ -68,6 +69,7 @@ SENTENCES: dict[int, tuple[str, ...]] = {
         "event not found",
         "webhook not found",
         "delivery not found",
+        "export not found",
         "the customer did not exist at that time",
         "Not Found",
     ),
@@ -88,6 +90,9 @@ SENTENCES: dict[int, tuple[str, ...]] = {
         "the balance would have more than 10 digits before the point",
         "uniqueid '1622815952.3252', leg 0: another call is known by it already",
         "a client can have 20 webhooks at most",
+        "the export is not done yet",
+        "the export has failed",
+        "a client can have 10 unfinished exports at most",
         "Idempotency-Key: the first request with it is still in flight",
     ),
     412: ("the customer has changed since: read it again",),
@@ -169,6 +174,7 @@ def make_api(app: Flask) -> Api:
     app.url_map.converters["cid"] = CallerIdConverter
     app.url_map.converters["webhook_id"] = WebhookIdConverter
     app.url_map.converters["delivery_id"] = DeliveryIdConverter
+    app.url_map.converters["export_id"] = ExportIdConverter
     api.init_app(
         app,
         spec_kwargs={
@@ -182,6 +188,7 @@ def make_api(app: Flask) -> Api:
     api.register_converter(CallerIdConverter, _describe_caller_id)
     api.register_converter(WebhookIdConverter, _describe_webhook_id)
     api.register_converter(DeliveryIdConverter, _describe_delivery_id)
+    api.register_converter(ExportIdConverter, _describe_export_id)
     for field, kind in _FIELDS:
         api.register_field(field, kind, None)
     api.spec.components.security_scheme(SCHEME, {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
@@ -287,6 +294,14 @@ def _describe_delivery_id(_: DeliveryIdConverter) -> dict[str, Any]:
         "type": "string",
         "description": "A delivery's id (Id của lần gửi).",
         "example": "01929f3e-5d5c-7a31-8a3e-1f6f0d6f2a11",
+    }
+
+
+def _describe_export_id(_: ExportIdConverter) -> dict[str, Any]:
+    return {
+        "type": "string",
+        "description": "An export's id (Id của lần xuất).",
+        "example": "4b1d5c9e-0f0a-4a56-9d3c-6a1f2e7c8b90",
     }
 
 

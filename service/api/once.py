@@ -23,7 +23,7 @@ from service.api.context import holder, services
 from service.api.errors import refusal_response, status_of
 from service.api.guard import ONCE, note
 from service.api.parsing import read_body
-from service.api.write import announce, deliver_soon
+from service.api.write import announce, ring_soon
 from service.db.transaction import transaction
 from service.errors import InFlight, Invalid, OutcomeUnknown, Refusal, Unavailable
 from service.ledger.idempotency import FirstAnswer, KeyedRequest, claim, remember
@@ -108,7 +108,7 @@ class _Attempts:
                 time.sleep(ASK_AGAIN_PAUSE)
 
     def _attempt(self) -> Response:
-        g.done, g.owing = [], False
+        g.done, g.bells = [], []
         try:
             with transaction(services().engine) as g.transaction:
                 claimed = claim(g.transaction, self._keyed)
@@ -120,8 +120,8 @@ class _Attempts:
         finally:
             g.transaction = None
         announce(g.done)
-        if g.owing:
-            deliver_soon()
+        for bell in g.bells:
+            ring_soon(bell)
         return response
 
 

@@ -7,6 +7,7 @@ import uuid
 
 from werkzeug.routing import BaseConverter, ValidationError
 
+from service.calls.export import export_not_found
 from service.webhooks.endpoints import webhook_not_found
 from service.webhooks.history import delivery_not_found
 
@@ -46,6 +47,10 @@ class DeliveryIdConverter(ReferenceConverter):
     """The same for a delivery's id."""
 
 
+class ExportIdConverter(ReferenceConverter):
+    """The same for an export's id."""
+
+
 def webhook_id(text: str) -> uuid.UUID:
     """The id that a path names. Raises NotFound, as for an id that is nobody's."""
     try:
@@ -60,6 +65,14 @@ def delivery_id(text: str) -> uuid.UUID:
         return _uuid(text)
     except ValueError:
         raise delivery_not_found() from None
+
+
+def export_id(text: str) -> uuid.UUID:
+    """The same for an export."""
+    try:
+        return _uuid(text)
+    except ValueError:
+        raise export_not_found() from None
 
 
 def _uuid(text: str) -> uuid.UUID:

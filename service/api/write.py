@@ -70,10 +70,15 @@ def announce(done: Iterable[Appended]) -> None:
 
 def deliver_soon() -> None:
     """Ring for deliveries that are due: now, or after the commit of the request's transaction."""
+    ring_soon(Bell(DELIVER))
+
+
+def ring_soon(bell: Bell) -> None:
+    """Ring a bell: now, or after the commit of the request's transaction."""
     if g.get("transaction") is not None:
-        g.owing = True
+        g.bells.append(bell)
         return
-    services().bell.ring(Bell(DELIVER))
+    services().bell.ring(bell)
 
 
 def why(body: dict[str, Any]) -> Why:

@@ -9,6 +9,7 @@ import pytest
 
 from service.access.scopes import Scope
 from tests.support.client import add_call, api_client
+from tests.support.exports import QUARTER, done_export
 from tests.support.ledger import rows
 from tests.support.processes import until
 from tests.support.webhooks import add_webhook, ended_delivery
@@ -26,10 +27,12 @@ NOT_JSON = (
 NOBODYS = {
     "ref": "nobody-has-this", "hold": "hold_1_999", "event_id": "evt_1_999", "cid": "nobody-has-this",
     "webhook": "6cb86e73-990a-4821-845f-29b4ed43259e", "delivery": "01929f3e-5d5c-7a31-8a3e-1f6f0d6f2a11",
+    "export": "4b1d5c9e-0f0a-4a56-9d3c-6a1f2e7c8b90",
 }  # fmt: skip
 NOT_FOUND = {
     "ref": "customer not found", "hold": "hold not found", "event_id": "event not found", "cid": "caller id not found",
     "webhook": "webhook not found", "delivery": "delivery not found",
+    "export": "export not found",
 }  # fmt: skip
 BODIES = {
     "/v1/customer": {"username": "0900000001"},
@@ -53,6 +56,7 @@ BODIES = {
         "amount": 1,
     },
     "/v1/call/log/rematch": {},
+    "/v1/call/export": QUARTER,
     "/v1/webhook": {"url": "https://hooks.example.com/pbx"},
     "/v1/webhook/<webhook_id:webhook>": {"description": "x"},
     "/v1/webhook/<webhook_id:webhook>/secret/rotate": {"keep_for": 60},
@@ -107,7 +111,7 @@ def things_of(api, customer):
     assert api.post("/v1/callerid", {"user_id": str(customer), "cid": cid}).status == 200
     return {
         "ref": str(customer), "hold": held.json["id"], "event_id": added.headers["Ledger-Event"], "cid": cid,
-        **webhook_things(api),
+        "export": done_export(api), **webhook_things(api),
     }  # fmt: skip
 
 
@@ -193,6 +197,7 @@ def test_no_list_shows_what_belongs_to_another_client(app, engine, api, foreign_
     new_customer()
     add_call(engine, api.client_id)
     add_webhook(api)
+    done_export(api)
     walked = [path_of(rule) for method, rule in guarded(app) if method == "GET" and not rule.arguments]
     assert len(walked) >= 3
     for path in walked:
@@ -267,7 +272,7 @@ def test_every_write_with_a_key_is_answered_again_to_the_byte_and_carried_out_on
         other = api.call(method, path, {**body, "reason": "another"}, headers=headers)
         assert (other.status, other.error) == (422, "Idempotency-Key: used already for another request"), rule.rule
         written = rows(engine, "SELECT FROM ledger_event WHERE idempotency_key = :key", key=headers["Idempotency-Key"])
-        several = {"/v1/ledger/bulk": 0, "/v1/callerid/<cid:cid>": 2, "/v1/call/log/rematch": 0}
+        several = {"/v1/ledger/bulk": 0, "/v1/callerid/<cid:cid>": 2, "/v1/call/log/rematch": 0, "/v1/call/export": 0}
         expected = 0 if "webhook" in rule.rule else several.get(rule.rule, 1)
         assert len(written) == expected, rule.rule
 

@@ -14,6 +14,7 @@ from schemathesis.config import SchemathesisConfig
 from service.access.keys import create_client
 from service.api.errors import STATUS
 from tests.support.client import add_customer, api_client
+from tests.support.exports import QUARTER, done_export
 from tests.support.ledger import apply_everything
 from tests.support.webhooks import URL, add_webhook, ended_delivery
 
@@ -77,6 +78,7 @@ def described(app):
 
 
 CHECKED = ["not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance"]
+GIVEN = ("user_id", "url", "since", *QUARTER)  # fields of bodies that have to make sense
 REFS = st.sampled_from(["0906237580", "0123456787", "nobody"])
 
 
@@ -93,8 +95,10 @@ def things(tenant):
         "user_id": str(tenant.get(customer).json["id"]),
         "webhook": webhook,
         "delivery": ended_delivery(tenant, webhook),
+        "export": done_export(tenant),
         "url": URL,
         "since": "2021-06-01 00:00:00",
+        **QUARTER,
     }
 
 
@@ -121,7 +125,7 @@ def hammer(operation, tenant):
             if case.path.endswith("/limit") and isinstance(case.body, dict):
                 case.body.setdefault("credit_limit", 1)
             if isinstance(case.body, dict):
-                case.body.update({name: there[name] for name in ("user_id", "url", "since") if name in case.body})
+                case.body.update({name: there[name] for name in GIVEN if name in case.body})
         response = case.call(headers=tenant.headers)
         seen.add(response.status_code)
         case.validate_response(response, checks=CHECKS.get_by_names(CHECKED), headers=tenant.headers)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+import requests
 from redis import Redis
 
-from service.access.keys import create_client
+from service.access.keys import create_client, create_key
 from service.calls.export import create_export, find_export, read_file
 from service.calls.wanted import Wanted
 from service.db.transaction import transaction
@@ -15,6 +16,7 @@ from service.ledger.append import append_one
 from service.ledger.command import Caller, set_credit
 from tests.calls.test_export import QUARTER
 from tests.support.client import add_customer
+from tests.support.exports import QUARTER as PERIOD
 from tests.support.exports import add_calls, rows_of
 from tests.support.ledger import projection, rows
 from tests.support.processes import until
@@ -100,3 +102,23 @@ def test_changes_are_applied_while_a_large_export_is_written_by_the_only_worker(
     append_one(exports.engine, set_credit(Caller(exports.client, "test"), f"id:{customer}", Decimal(5)))
     until(lambda: projection(exports.engine, customer).credit == 5)
     assert exports.state(export).status == "running"
+
+
+def test_with_no_clock_running_a_request_alone_has_it_written_and_a_real_server_sends_the_file(processes, exports):
+    add_calls(exports.engine, exports.client, 9_000)
+    processes.start_web()
+    processes.start("worker")
+    until(lambda: "ready" in processes.log_of("worker").read_text())
+    key = {"api_key": create_key(exports.engine, exports.client)[1]}
+    token = requests.post(f"{processes.url}/v1/auth/token", json=key).json()["data"]["token"]
+    http = requests.Session()
+    http.headers["Authorization"] = f"Bearer {token}"
+    asked = http.post(f"{processes.url}/v1/call/export", json=PERIOD).json()
+    done = until(lambda: found if (found := http.get(processes.url + asked["export"]).json())["download"] else None)
+    file = http.get(processes.url + done["download"])
+    assert len(rows_of(file.content)) == done["written"] == 9_000
+    for answer in (file, http.head(processes.url + done["download"])):
+        assert (answer.headers["Content-Type"], answer.headers["Content-Length"]) == (
+            "application/gzip", str(done["size"]),
+        )  # fmt: skip
+        assert "Transfer-Encoding" not in answer.headers

@@ -20,7 +20,7 @@ from service.calls.summary import GroupBy
 CURSOR = "call"
 MAX_CALLS = 1_000
 
-_WHEN = "`YYYY-MM-DD HH:MM:SS` in the configured time zone, or RFC 3339 (Tìm kiếm call log theo khoảng thời gian)."
+WHEN = "`YYYY-MM-DD HH:MM:SS` in the configured time zone, or RFC 3339 (Tìm kiếm call log theo khoảng thời gian)."
 
 
 class CallSchema(Schema):
@@ -36,11 +36,9 @@ class CallSchema(Schema):
     uniqueid = fields.String(required=True, metadata={"example": "1622815952.3252"})
 
 
-class CallFilter(Input):
-    """Which calls: those of a period of at most 31 days, both ends inclusive, in either order; or of today."""
+class NarrowedDown(Input):
+    """What a list of calls can be narrowed down to."""
 
-    start_date = Moment(metadata={"description": f"One end of the period: {_WHEN}", "example": "2021-06-01 00:00:00"})
-    end_date = Moment(metadata={"description": f"The other end: {_WHEN}", "example": "2021-06-05 00:00:00"})
     source = PlainText(
         NUMBER_LENGTH,
         metadata={"description": "The calling number, exactly (Đầu số thực hiện cuộc gọi).", "example": "0899123456"},
@@ -56,6 +54,13 @@ class CallFilter(Input):
     disposition = PlainText(
         DISPOSITION_LENGTH, metadata={"description": "How the call ended, exactly.", "example": "ANSWERED"}
     )
+
+
+class CallFilter(NarrowedDown):
+    """Which calls: those of a period of at most 31 days, both ends inclusive, in either order; or of today."""
+
+    start_date = Moment(metadata={"description": f"One end of the period: {WHEN}", "example": "2021-06-01 00:00:00"})
+    end_date = Moment(metadata={"description": f"The other end: {WHEN}", "example": "2021-06-05 00:00:00"})
     min_duration = Whole(
         0, LONGEST_SECONDS, metadata={"description": "Only calls that lasted so many seconds, or more.", "example": 1}
     )
@@ -120,7 +125,7 @@ class NewCall(Input):
         NUMBER_LENGTH, required=True, metadata={"description": "The called number.", "example": "0123456789"}
     )
     start_time = Moment(
-        required=True, metadata={"description": f"When it began: {_WHEN}", "example": "2021-06-04 21:12:59"}
+        required=True, metadata={"description": f"When it began: {WHEN}", "example": "2021-06-04 21:12:59"}
     )
     end_time = Moment(metadata={"description": "When it ended; `duration` will do.", "example": "2021-06-04 21:13:37"})
     duration = WholeNumber(
