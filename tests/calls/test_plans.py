@@ -13,7 +13,7 @@ from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
 
 from service.calls.period import Period
-from service.calls.read import calls_after, list_calls
+from service.calls.read import calls_after, calls_between, list_calls, place_after
 from service.calls.rematch import _FIND as FIND_UNMATCHED
 from service.calls.wanted import Wanted
 from service.db.engine import make_engine
@@ -118,6 +118,25 @@ def test_a_page_far_down_in_a_month_looks_at_no_more_calls_than_an_hour_has(own)
         plan = "\n".join(row[0] for row in connection.exec_driver_sql(f"EXPLAIN ANALYZE {statement}", parameters))
     read = max(int(rows) for rows in re.findall(r"actual time=\S+ rows=(\d+)", plan))
     assert read <= 10 + 4, plan
+
+
+@pytest.mark.parametrize("narrowed", WANTED.values(), ids=WANTED.keys())
+def test_a_turn_of_an_export_of_two_years_reads_a_stretch_and_no_more(own, narrowed):
+    wanted = Wanted(own.client, Period(FIRST, FIRST + timedelta(days=730)), min_duration=59, **narrowed)
+    with reading(own.engine) as connection:
+        after = place_after(connection, wanted.indexed, None, 20)
+
+        def turn():
+            last = place_after(connection, wanted.indexed, after, 20)
+            calls_between(connection, wanted, after, last)
+
+        to_the_end, between = plans(own, turn)
+    assert "Sort" not in to_the_end, to_the_end
+    for plan in (to_the_end, between):
+        assert "Seq Scan" not in plan, plan
+    assert re.search(r"Index Cond: .*ROW\(start_time, id\) <", to_the_end), to_the_end
+    assert re.search(r"Index Cond: .*ROW\(start_time, id\) >=", between), between
+    assert len(partitions(between)) <= 3, between
 
 
 def test_who_looks_for_unmatched_calls_reads_only_those(own):
