@@ -3,7 +3,7 @@
 `source`    reads five tables, in short queries, over MySQL, MariaDB or PostgreSQL
 `text`      what the bytes of a column were meant to say
 `values`    one value at a time: dates, money, flags
-`convert`   a raw row becomes ours, or the reason why it can't
+`raw`, `convert`    a raw row becomes ours, or the reason why it can't
 `groups`, `cards`, `caller_ids`, `calls`, `refills`    what of a page is new, known or changed; write it
 `known_cards`    a card that was imported before and has changed since
 `report`    what became of every row

@@ -7,6 +7,7 @@ is told of, by every run alike, because each row that was brought is remembered 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, text
@@ -22,27 +23,20 @@ CHANGED = "has another cid or card than when it was imported"
 CHANGED_HERE = "activated was changed here as well, or the cid moved, and left"
 
 
+@dataclass(frozen=True, slots=True)
+class _Here:
+    """What there is already: rows that were brought, caller ids that somebody has, and the cards' customers."""
+
+    brought: Mapping[int, Row[Any]]
+    owned: Mapping[str, Row[Any]]
+    customers: Mapping[int, int]
+
+
 def bring_caller_ids(tx: Connection, batch: Batch, caller_ids: Sequence[CardCallerId]) -> Outcome:
     """Write the caller ids that are new, and `activated` where it has changed."""
     outcome = Outcome(adjusted=[Remark(each.id, note) for each in caller_ids for note in each.notes])
-    customers = batch.customers_of(tx, {each.card_id for each in caller_ids})
-    ids = {"client": batch.client_id, "ids": [each.id for each in caller_ids]}
-    known = {row.callerid_id: row for row in tx.execute(_KNOWN, ids)}
-    cids = {"client": batch.client_id, "cids": list({each.cid for each in caller_ids})}
-    owned = {row.cid: row for row in tx.execute(_OWNED, cids)}
-    taken = owned.keys() | batch.rehearsal.caller_ids
-    new, switched = [], []
-    for each in caller_ids:
-        if each.card_id not in customers:
-            outcome.not_taken.append(without_card(each.id, each.card_id))
-        elif each.id in known:
-            if _is_switched(each, known[each.id], owned, customers[each.card_id], outcome):
-                switched.append(each)
-        elif each.cid in taken:
-            outcome.not_taken.append(Remark(each.id, TAKEN))
-        else:
-            taken.add(each.cid)
-            new.append(each)
+    here = _look_up(tx, batch, caller_ids)
+    new, switched = _sorted_out(here, here.owned.keys() | batch.rehearsal.caller_ids, caller_ids, outcome)
     outcome.new, outcome.changed = len(new), len(switched)
     if batch.dry:
         batch.rehearsal.caller_ids.update(each.cid for each in new)
@@ -50,22 +44,48 @@ def bring_caller_ids(tx: Connection, batch: Batch, caller_ids: Sequence[CardCall
     if switched:
         tx.execute(_SWITCH, {"client": batch.client_id, **_columns(switched)})
     if new:
-        outcome.customers += _add(tx, batch, new, customers)
+        outcome.customers += _add(tx, batch, new, here.customers)
     return outcome
 
 
-def _is_switched(
-    now: CardCallerId, before: Row[Any], owned: Mapping[str, Row[Any]], customer_id: int, outcome: Outcome
-) -> bool:
+def _look_up(tx: Connection, batch: Batch, caller_ids: Sequence[CardCallerId]) -> _Here:
+    ids, cids = [each.id for each in caller_ids], list({each.cid for each in caller_ids})
+    return _Here(
+        {row.callerid_id: row for row in tx.execute(_BROUGHT, {"client": batch.client_id, "ids": ids})},
+        {row.cid: row for row in tx.execute(_OWNED, {"client": batch.client_id, "cids": cids})},
+        batch.customers_of(tx, {each.card_id for each in caller_ids}),
+    )
+
+
+def _sorted_out(
+    here: _Here, taken: set[str], caller_ids: Sequence[CardCallerId], outcome: Outcome
+) -> tuple[list[CardCallerId], list[CardCallerId]]:
+    """Those that are new and those whose `activated` has changed; all others go into the outcome."""
+    new, switched = [], []
+    for each in caller_ids:
+        if each.card_id not in here.customers:
+            outcome.not_taken.append(without_card(each.id, each.card_id))
+        elif each.id in here.brought:
+            if _is_switched(each, here, outcome):
+                switched.append(each)
+        elif each.cid in taken:
+            outcome.not_taken.append(Remark(each.id, TAKEN))
+        else:
+            taken.add(each.cid)
+            new.append(each)
+    return new, switched
+
+
+def _is_switched(now: CardCallerId, there: _Here, outcome: Outcome) -> bool:
     """Whether `activated`, and nothing else, has changed there and not here; anything else goes into the outcome."""
+    before, here = there.brought[now.id], there.owned.get(now.cid)
     if (now.card_id, now.cid) != (before.card_id, before.cid):
         outcome.not_taken.append(Remark(now.id, CHANGED))
         return False
     if now.activated == before.activated:
         outcome.there += 1
         return False
-    here = owned.get(now.cid)
-    if here is None or here.customer_id != customer_id or here.activated != before.activated:
+    if here is None or here.customer_id != there.customers[now.card_id] or here.activated != before.activated:
         outcome.not_taken.append(Remark(now.id, CHANGED_HERE))
         return False
     return True
@@ -89,7 +109,7 @@ def _columns(caller_ids: Sequence[CardCallerId]) -> dict[str, list[Any]]:
     }
 
 
-_KNOWN = text("""
+_BROUGHT = text("""
     SELECT callerid_id, card_id, cid, activated FROM imported_caller_id
     WHERE client_id = :client AND callerid_id = ANY(CAST(:ids AS bigint[]))
 """)

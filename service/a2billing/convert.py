@@ -1,7 +1,4 @@
-"""A raw row of A2Billing becomes a value of ours, or the reason why it can't (Unfit). Pure.
-
-Each raw row is a tuple of what its table's columns hold, None for a column that an older schema doesn't have.
-"""
+"""A raw row of A2Billing becomes a value of ours, or the reason why it can't (Unfit). Pure."""
 
 from __future__ import annotations
 
@@ -10,9 +7,9 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from service.a2billing.raw import RawCall, RawCallerId, RawCard, RawGroup, RawRefill
 from service.a2billing.text import clean_number, clean_text
 from service.a2billing.values import (
     BIGINT,
@@ -41,69 +38,6 @@ EXPIRES_NEVER, EXPIRES_MOST = 0, 3
 DISPOSITIONS = {1: "ANSWER", 2: "BUSY", 3: "NOANSWER", 4: "CANCEL", 5: "CONGESTION", 6: "CHANUNAVAIL"}
 
 DATE_MADE_NULL = "date made null"
-
-
-class RawGroup(NamedTuple):
-    """A row of cc_card_group."""
-
-    id: int
-    name: Raw
-
-
-class RawCard(NamedTuple):
-    """A row of cc_card."""
-
-    id: int
-    username: Raw
-    useralias: Raw
-    credit: Raw
-    status: Raw = None
-    activated: Raw = None
-    typepaid: Raw = None
-    creditlimit: Raw = None
-    credit_notification: Raw = None
-    id_group: Raw = None
-    enableexpire: Raw = None
-    expiredays: Raw = None
-    creationdate: Raw = None
-    firstusedate: Raw = None
-    expirationdate: Raw = None
-    lastuse: Raw = None
-
-
-class RawCallerId(NamedTuple):
-    """A row of cc_callerid."""
-
-    id: int
-    cid: Raw
-    id_cc_card: Raw
-    activated: Raw = None
-
-
-class RawCall(NamedTuple):
-    """A row of cc_call."""
-
-    id: int
-    uniqueid: Raw
-    card_id: Raw
-    starttime: Raw
-    stoptime: Raw = None
-    sessiontime: Raw = None
-    calledstation: Raw = None
-    sessionbill: Raw | float = None
-    src: Raw = None
-    terminatecauseid: Raw = None
-
-
-class RawRefill(NamedTuple):
-    """A row of cc_logrefill."""
-
-    id: int
-    card_id: Raw
-    credit: Raw
-    date: Raw
-    description: Raw = None
-    refill_type: Raw = None
 
 
 @dataclass(frozen=True, slots=True)

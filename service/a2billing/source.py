@@ -40,7 +40,7 @@ from sqlalchemy import (
 from sqlalchemy import exc as sa
 from sqlalchemy.engine import URL, make_url
 
-from service.a2billing.convert import RawCall, RawCallerId, RawCard, RawGroup, RawRefill
+from service.a2billing.raw import RawCall, RawCallerId, RawCard, RawGroup, RawRefill
 from service.a2billing.values import FIRST_YEAR
 from service.errors import Invalid, Unavailable
 

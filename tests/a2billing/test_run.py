@@ -218,3 +218,8 @@ def test_an_option_that_cannot_be_read_is_refused(app, engine, words):
     create_client(engine, name)
     done = app.test_cli_runner().invoke(args=["import", "a2billing", "mysql://x@127.0.0.1/y", name, *words])
     assert done.exit_code == 2
+
+
+def test_the_command_has_help(app):
+    done = app.test_cli_runner().invoke(args=["import", "a2billing", "--help"])
+    assert (done.exit_code, "DATABASE_URL" in done.output) == (0, True)

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from service.a2billing.convert import RawCall, RawCard, call_of, card_of
+from service.a2billing.convert import call_of, card_of
+from service.a2billing.raw import RawCall, RawCard
 from service.a2billing.text import clean_number, clean_text, repaired
 from service.a2billing.values import (
     CENT,
