@@ -78,6 +78,7 @@ DECLARE
     last_hour  timestamptz := call_hour(p_before);
     first_day  timestamptz := call_day(first_hour + interval '1 day' - interval '1 microsecond');
     last_day   timestamptz := call_day(last_hour);
+    total      bigint := 0;
 BEGIN
     IF first_hour >= last_hour THEN
         RETURN (SELECT count(*) FROM call_record c
@@ -87,61 +88,119 @@ BEGIN
         first_day := last_hour;
         last_day := last_hour;
     END IF;
-    RETURN (SELECT count(*) FROM call_record c
-            WHERE c.client_id = p_client AND c.start_time >= p_from AND c.start_time < first_hour)
-         + (SELECT coalesce(sum(t.calls), 0)::bigint FROM call_tally t
-            WHERE t.client_id = p_client AND t.hours = 1 AND t.starts_at >= first_hour AND t.starts_at < first_day)
-         + (SELECT coalesce(sum(t.calls), 0)::bigint FROM call_tally t
-            WHERE t.client_id = p_client AND t.hours = 24 AND t.starts_at >= first_day AND t.starts_at < last_day)
-         + (SELECT coalesce(sum(t.calls), 0)::bigint FROM call_tally t
-            WHERE t.client_id = p_client AND t.hours = 1 AND t.starts_at >= last_day AND t.starts_at < last_hour)
-         + (SELECT count(*) FROM call_record c
-            WHERE c.client_id = p_client AND c.start_time >= last_hour AND c.start_time < p_before);
+    IF first_day < last_day THEN
+        total := total + (SELECT coalesce(sum(t.calls), 0)::bigint FROM call_tally t WHERE t.client_id = p_client
+                          AND t.hours = 24 AND t.starts_at >= first_day AND t.starts_at < last_day);
+    END IF;
+    IF first_hour < first_day THEN
+        total := total + (SELECT coalesce(sum(t.calls), 0)::bigint FROM call_tally t WHERE t.client_id = p_client
+                          AND t.hours = 1 AND t.starts_at >= first_hour AND t.starts_at < first_day);
+    END IF;
+    IF last_day < last_hour THEN
+        total := total + (SELECT coalesce(sum(t.calls), 0)::bigint FROM call_tally t WHERE t.client_id = p_client
+                          AND t.hours = 1 AND t.starts_at >= last_day AND t.starts_at < last_hour);
+    END IF;
+    IF p_from < first_hour THEN
+        total := total + (SELECT count(*) FROM call_record c
+                          WHERE c.client_id = p_client AND c.start_time >= p_from AND c.start_time < first_hour);
+    END IF;
+    IF last_hour < p_before THEN
+        total := total + (SELECT count(*) FROM call_record c
+                          WHERE c.client_id = p_client AND c.start_time >= last_hour AND c.start_time < p_before);
+    END IF;
+    RETURN total;
 END;
 $$;
 
--- Where a page begins that leaves out the newest p_offset calls of a stretch: before which moment to look, and how many
--- of the calls there to leave out still, never more than there are in an hour. Whole days are stepped over by their
--- tallies, the day in which the page begins hour by hour; what is no whole hour, at both ends, is counted.
+-- How many calls a stretch has, and where a page begins that leaves out its newest p_offset calls: before which moment
+-- to look, and how many of the calls there to leave out still. Those of an hour at most, or p_near, which are stepped
+-- over sooner than they are looked up. First the day is found, then the hour in it.
 CREATE FUNCTION call_place(
-    p_client uuid, p_from timestamptz, p_before timestamptz, p_offset bigint, OUT before timestamptz, OUT skip bigint
+    p_client uuid, p_from timestamptz, p_before timestamptz, p_offset bigint, p_near bigint,
+    OUT total bigint, OUT before timestamptz, OUT skip bigint
 )
 LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 DECLARE
-    day  record;
-    hour record;
+    first_day timestamptz := call_day(p_from + interval '1 day' - interval '1 microsecond');
+    last_day  timestamptz := call_day(p_before);
+    newest    bigint := 0;  -- calls of the day in which the stretch ends, if it ends within one
+    whole     bigint := 0;  -- calls of whole days
+    oldest    bigint := 0;
+    newer     bigint;
+    lower     timestamptz;
+    hour      record;
 BEGIN
+    IF first_day > last_day THEN
+        first_day := p_before;
+        last_day := p_before;
+    END IF;
+    IF last_day < p_before THEN
+        newest := call_count(p_client, last_day, p_before);
+    END IF;
+    IF first_day < last_day THEN
+        whole := (SELECT coalesce(sum(t.calls), 0)::bigint FROM call_tally t WHERE t.client_id = p_client
+                  AND t.hours = 24 AND t.starts_at >= first_day AND t.starts_at < last_day);
+    END IF;
+    IF p_from < first_day THEN
+        oldest := call_count(p_client, p_from, first_day);
+    END IF;
+    total := newest + whole + oldest;
     before := p_before;
     skip := p_offset;
-    FOR day IN
-        SELECT t.starts_at, t.starts_at + interval '1 day' AS ends_at, sum(t.calls)::bigint AS calls FROM call_tally t
-        WHERE t.client_id = p_client AND t.hours = 24 AND t.starts_at >= call_day(p_from) AND t.starts_at < p_before
+    IF skip < p_near OR skip >= total THEN
+        RETURN;
+    ELSIF skip < newest THEN
+        lower := last_day;
+    ELSIF skip < newest + whole THEN
+        SELECT d.starts_at, d.newer INTO lower, newer
+        FROM (SELECT t.starts_at, sum(t.calls) AS calls,
+                     sum(sum(t.calls)) OVER (ORDER BY t.starts_at DESC) - sum(t.calls) AS newer
+              FROM call_tally t WHERE t.client_id = p_client AND t.hours = 24 AND t.starts_at >= first_day
+                                  AND t.starts_at < last_day
+              GROUP BY t.starts_at) AS d
+        WHERE d.newer <= skip - newest AND d.newer + d.calls > skip - newest;
+        skip := skip - newest - newer;
+        before := lower + interval '1 day';
+    ELSE
+        skip := skip - newest - whole;
+        lower := p_from;
+        before := first_day;
+    END IF;
+    FOR hour IN
+        SELECT greatest(t.starts_at, lower) AS starts_at, least(t.starts_at + interval '1 hour', before) AS ends_at,
+               CASE WHEN t.starts_at >= lower AND t.starts_at + interval '1 hour' <= before
+                    THEN sum(t.calls)::bigint END AS calls
+        FROM call_tally t
+        WHERE t.client_id = p_client AND t.hours = 1 AND t.starts_at >= call_hour(lower) AND t.starts_at < before
         GROUP BY t.starts_at ORDER BY t.starts_at DESC
     LOOP
-        IF day.starts_at >= p_from AND day.ends_at <= p_before AND day.calls <= skip THEN
-            before := day.starts_at;
-            skip := skip - day.calls;
-            CONTINUE;
-        END IF;
-        FOR hour IN
-            SELECT greatest(t.starts_at, p_from) AS starts_at, least(t.starts_at + interval '1 hour', p_before) AS ends_at,
-                   CASE WHEN t.starts_at >= p_from AND t.starts_at + interval '1 hour' <= p_before
-                        THEN sum(t.calls)::bigint END AS calls
-            FROM call_tally t
-            WHERE t.client_id = p_client AND t.hours = 1 AND t.starts_at >= day.starts_at AND t.starts_at < day.ends_at
-              AND t.starts_at + interval '1 hour' > p_from AND t.starts_at < p_before
-            GROUP BY t.starts_at ORDER BY t.starts_at DESC
-        LOOP
-            hour.calls := coalesce(hour.calls, call_count(p_client, hour.starts_at, hour.ends_at));
-            IF hour.calls > skip THEN
-                before := hour.ends_at;
-                RETURN;
-            END IF;
-            before := hour.starts_at;
-            skip := skip - hour.calls;
-        END LOOP;
+        hour.calls := coalesce(hour.calls, call_count(p_client, hour.starts_at, hour.ends_at));
+        EXIT WHEN hour.calls > skip;
+        skip := skip - hour.calls;
+        before := hour.starts_at;
     END LOOP;
-    before := p_from;  -- beyond the last call
+END;
+$$;
+
+-- A page of the calls of a stretch, newest first, in one look-up: each row with the total; without any rows, the total
+-- alone.
+CREATE FUNCTION call_page(
+    p_client uuid, p_from timestamptz, p_before timestamptz, p_limit bigint, p_offset bigint, p_near bigint
+) RETURNS TABLE (total bigint, call call_record)
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+DECLARE
+    place record;
+BEGIN
+    place := call_place(p_client, p_from, p_before, p_offset, p_near);
+    IF p_offset < place.total THEN
+        RETURN QUERY
+            SELECT place.total, c FROM call_record c
+            WHERE c.client_id = p_client AND c.start_time >= p_from AND c.start_time < place.before
+            ORDER BY c.start_time DESC, c.id DESC LIMIT p_limit OFFSET place.skip;
+    ELSE
+        total := place.total;
+        RETURN NEXT;
+    END IF;
 END;
 $$;
 

@@ -7,6 +7,7 @@ customer is counted and paged by an index that holds just that.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -68,10 +69,22 @@ _NEWEST_FIRST = (_C.start_time.desc(), _C.id.desc())
 
 def list_calls(engine: Engine, wanted: Wanted, limit: int, offset: int) -> tuple[list[CallView], int]:
     """The calls after the first `offset`, and how many there are in all, both as of one moment."""
+    if wanted.whole_period is not None:
+        return _page_of(engine, wanted.client_id, wanted.whole_period, limit, offset)
+    page: Select[*tuple[Any, ...]] = select(*_COLUMNS).where(*wanted.conditions()).order_by(*_NEWEST_FIRST)
     with snapshot(engine) as connection:
         total = _total(connection, wanted)
-        rows = _page(connection, wanted, limit, offset) if offset < total else ()
+        rows = connection.execute(page.limit(limit).offset(offset)).all() if offset < total else ()
     return [CallView(*row) for row in rows], total
+
+
+def _page_of(
+    engine: Engine, client_id: uuid.UUID, whole: Period, limit: int, offset: int
+) -> tuple[list[CallView], int]:
+    values = {**_stretch(client_id, whole), "limit": limit, "offset": offset, "near": NEAR}
+    with reading(engine) as connection:
+        rows = connection.execute(PAGE, values).all()
+    return [CallView(*row[1:]) for row in rows if row.id is not None], rows[0].total
 
 
 def calls_after(engine: Engine, wanted: Wanted, after: Place | None, limit: int) -> Page[CallView, Place]:
@@ -124,21 +137,16 @@ def _total(connection: Connection, wanted: Wanted) -> int:
     whole = wanted.whole_period
     if whole is None:
         return connection.scalar(select(func.count()).select_from(_C).where(*wanted.conditions())) or 0
-    return connection.scalar(COUNT, _stretch(wanted, whole)) or 0
+    return connection.scalar(COUNT, _stretch(wanted.client_id, whole)) or 0
 
 
-def _page(connection: Connection, wanted: Wanted, limit: int, offset: int) -> Sequence[Row[*tuple[Any, ...]]]:
-    query: Select[*tuple[Any, ...]] = select(*_COLUMNS).where(*wanted.conditions()).order_by(*_NEWEST_FIRST)
-    whole = wanted.whole_period
-    if whole is None or offset < NEAR:
-        return connection.execute(query.limit(limit).offset(offset)).all()
-    before, skip = connection.execute(PLACE, {**_stretch(wanted, whole), "offset": offset}).one()
-    return connection.execute(query.where(_C.start_time < before).limit(limit).offset(skip)).all()
-
-
-def _stretch(wanted: Wanted, whole: Period) -> dict[str, Any]:
-    return {"client": wanted.client_id, "from": whole.start, "before": whole.end + _TICK}
+def _stretch(client_id: uuid.UUID, whole: Period) -> dict[str, Any]:
+    return {"client": client_id, "from": whole.start, "before": whole.end + _TICK}
 
 
 COUNT = text("SELECT call_count(:client, :from, :before)")
-PLACE = text("SELECT before, skip FROM call_place(:client, :from, :before, :offset)")
+PAGE = text("""
+    SELECT total, (call).amount, (call).destination, (call).duration, (call).end_time, (call).id, (call).source,
+           (call).start_time, (call).uniqueid, (call).leg, (call).customer_id, (call).event_seq, (call).disposition
+    FROM call_page(:client, :from, :before, :limit, :offset, :near)
+""")

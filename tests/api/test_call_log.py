@@ -69,7 +69,7 @@ def test_calls_of_one_moment_are_ordered_by_id_and_pages_do_not_overlap(api, add
 
 
 def test_the_order_is_asked_for_and_not_left_to_the_index_that_happens_to_be_used(engine, client_id, add_calls):
-    add_calls("2022-02-02 11:30:00")
+    add_calls("2022-02-02 11:30:00", source="0700")
     asked: list[str] = []
 
     def listen(connection, cursor, statement, *_):
@@ -78,10 +78,13 @@ def test_the_order_is_asked_for_and_not_left_to_the_index_that_happens_to_be_use
     event.listen(engine, "before_cursor_execute", listen)
     try:
         hour = Period(at("2022-02-02 11:00:00"), at("2022-02-02 12:00:00"))
-        list_calls(engine, Wanted(client_id, hour), limit=10, offset=0)
+        list_calls(engine, Wanted(client_id, hour, source="0700"), limit=10, offset=0)
     finally:
         event.remove(engine, "before_cursor_execute", listen)
     assert "ORDER BY call_record.start_time DESC, call_record.id DESC" in asked[-1]
+    with transaction(engine) as tx:
+        page = tx.scalar(text("SELECT pg_get_functiondef('call_page'::regproc)"))
+    assert "ORDER BY c.start_time DESC, c.id DESC" in page
 
 
 def test_a_period_may_span_months_and_years(api, add_calls):
