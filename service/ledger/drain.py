@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy import exc as sa
 
 from service.db.transaction import transaction
-from service.ledger.event import Applied, BrokenStream, Event, Kind, State, apply
+from service.ledger.event import Applied, BrokenStream, Event, Kind, State, apply, call_start
 
 BATCH = 1000  # outbox rows of one commit: beyond some hundreds a larger one gains little and holds its locks longer
 SHARDS = 16  # as in the SQL function ledger_shard
@@ -129,6 +129,8 @@ def _fold(states: dict[int, State], events: Sequence[Event]) -> tuple[list[Appli
         try:
             for event in stream:
                 after = apply(state, event)
+                if event.kind == Kind.CALL_CHARGED:
+                    call_start(event)  # raises here, where it parks one customer and not the whole batch
                 applied.append(Applied(event, state))
                 state = after
         except BrokenStream as error:
@@ -184,7 +186,7 @@ def _project(tx: Connection, applied: Sequence[Applied]) -> None:
 def _project_use(tx: Connection, charges: Sequence[Event]) -> None:
     """A customer was first and last used when its first and last calls began, in whatever order they come in."""
     if charges:
-        starts = [(event.detail or {}).get("start_time") for event in charges]
+        starts = [call_start(event) for event in charges]
         tx.execute(_PROJECT_USE, {"ids": [event.customer_id for event in charges], "starts": starts})
 
 

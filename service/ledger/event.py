@@ -8,13 +8,22 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from enum import IntEnum, StrEnum
 from typing import Any
 
 BIGGEST = 2**63  # ids are Postgres's bigint
+
+# How the event of a call says when that began. Postgres reads it as Python does (`rebuild` has it match this), and JSON
+# can show it: both have moments that the other has not.
+CALL_START = (
+    "(19[7-9][0-9]|[2-9][0-9]{3})-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,6})?"
+    "(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])"
+)
+
 _ID = re.compile(r"(evt|hold)_([1-9][0-9]{0,18})_([1-9][0-9]{0,18})", re.ASCII)
 
 
@@ -137,3 +146,20 @@ def apply(state: State, event: Event) -> State:
             f"event {event.seq}: {state.credit} and a delta of {event.delta} make not {event.balance_after}"
         )
     return State(event.seq, event.balance_after, event.status_after, event.held_after)
+
+
+def call_start(event: Event) -> datetime | None:
+    """When the call began that an event charged, if it says so. Raises BrokenStream for what is not a moment."""
+    if event.detail is None:
+        return None
+    with suppress(ValueError, OverflowError):
+        if isinstance(event.detail, Mapping):
+            start = event.detail.get("start_time")
+            return None if start is None else _moment(start)
+    raise BrokenStream(f"event {event.seq}: its start_time is not a moment")
+
+
+def _moment(value: object) -> datetime:
+    if isinstance(value, str) and re.fullmatch(CALL_START, value):
+        return datetime.fromisoformat(value).astimezone(UTC)
+    raise ValueError

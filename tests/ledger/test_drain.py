@@ -11,9 +11,9 @@ from sqlalchemy import text
 from service.db.transaction import transaction
 from service.ledger import drain as drain_module
 from service.ledger.append import append, append_one
-from service.ledger.command import Caller, Why, set_credit, set_status
+from service.ledger.command import Caller, Command, Why, set_credit, set_status
 from service.ledger.drain import SHARDS, drain, shard_of
-from service.ledger.event import Status
+from service.ledger.event import Kind, Status
 from service.ledger.lag import apply_lag, shards_left_behind, unpark
 from tests.support.ledger import (
     apply_everything,
@@ -37,6 +37,10 @@ def caller(client_id):
 def set_to(engine, caller, customer, *amounts):
     for amount in amounts:
         append_one(engine, set_credit(caller, f"id:{customer}", Decimal(amount)))
+
+
+def charge(engine, caller, customer, detail):
+    append_one(engine, Command(caller, f"id:{customer}", Kind.CALL_CHARGED, amount=Decimal(1), detail=detail))
 
 
 def test_the_change_log_says_who_changed_what_from_what_to_what(engine, caller, new_customer):
@@ -113,6 +117,24 @@ def test_what_is_owed_fails_with_the_apply(engine, caller, customer):
     assert_applied(engine, customer)
 
 
+@pytest.mark.parametrize(
+    ("detail", "used"),
+    [
+        ("{}", None),
+        ('{"start_time": null}', None),
+        ('{"start_time": "2024-05-06T07:08:09Z"}', "2024-05-06T07:08:09Z"),
+        ('{"start_time": "2024-05-06T07:08:09.25+07:00"}', "2024-05-06T00:08:09.250000Z"),
+        ('{"start_time": "9999-12-31T23:59:59.999999Z"}', "9999-12-31T23:59:59.999999Z"),
+    ],
+)
+def test_a_customer_was_used_when_its_call_began_if_the_call_says_when(engine, api, caller, customer, detail, used):
+    charge(engine, caller, customer, detail)
+    apply_everything(engine)
+    assert_applied(engine, customer)
+    shown = api.get(f"/v1/customer/{customer}").json
+    assert (shown["firstusedate"], shown["lastuse"]) == (used, used)
+
+
 def test_an_append_never_waits_for_a_worker(engine, caller, customer):
     set_to(engine, caller, customer, 1)
     with transaction(engine) as tx:
@@ -162,6 +184,30 @@ class TestAPoisonEvent:
         apply_everything(engine)
         assert_applied(engine, healthy)
         assert projection(engine, poisoned).parked_reason == "event 3 is missing"
+
+    @pytest.mark.parametrize(
+        "detail",
+        ["[1]", '"2024-05-06T07:08:09Z"', "0"]
+        + [
+            f'{{"start_time": {start}}}'
+            for start in (
+                "5", '["2024-05-06T07:08:09Z"]', '"infinity"', '"nonsense"', '"20000-01-01T00:00:00Z"',
+                '"1969-12-31T23:59:59Z"', '"2024-02-30T00:00:00Z"', '"2024-05-06T07:08:09"', '"2024-05-06"',
+                '"9999-12-31T23:59:59-14:00"', '"2024-05-06T24:00:00Z"',
+            )
+        ],
+    )  # fmt: skip
+    def test_a_call_that_began_at_no_moment_parks_its_customer_only(self, engine, api, caller, neighbours, detail):
+        poisoned, healthy = neighbours
+        charge(engine, caller, poisoned, '{"start_time": "2024-05-06T07:08:09Z"}')
+        charge(engine, caller, poisoned, detail)
+        set_to(engine, caller, healthy, 1)
+        apply_everything(engine)
+        assert_applied(engine, healthy)
+        row = projection(engine, poisoned)
+        assert (row.parked_reason, row.applied_seq) == ("event 3: its start_time is not a moment", 2)
+        shown = api.get(f"/v1/customer/{poisoned}")
+        assert (shown.status, shown.json["lastuse"]) == (200, "2024-05-06T07:08:09Z")
 
     def test_a_parked_customer_is_left_alone(self, engine, caller, neighbours):
         parked, healthy = neighbours
