@@ -1,8 +1,5 @@
--- event_seq: the event in the customer's stream that charged the call; NULL where nobody was found to charge it to, or
--- where its cost is in an imported balance already.
-ALTER TABLE call_record
-    ADD COLUMN disposition text,
-    ADD COLUMN event_seq   bigint;
+-- Nobody writes calls while they are indexed and counted, and everybody reads them, up to the last statements.
+LOCK TABLE call_record IN SHARE ROW EXCLUSIVE MODE;
 
 CREATE INDEX call_record_by_customer ON call_record (client_id, customer_id, start_time, id);
 -- Nobody's: to be listed, and to be found again by the source that somebody has added as a caller id.
@@ -59,10 +56,31 @@ BEGIN
 END;
 $$;
 
-CREATE TRIGGER call_record_added AFTER INSERT ON call_record
-    REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION call_record_count();
-CREATE TRIGGER call_record_removed AFTER DELETE ON call_record
-    REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION call_record_count();
+CREATE FUNCTION call_record_uncount() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% can''t be done to %: its calls would stay counted', lower(TG_OP), TG_TABLE_NAME
+        USING HINT = 'SELECT call_record_drop_month(moment) gives up a month; delete and insert a call that has to move.';
+END;
+$$;
+
+-- A statement on call_record fires its triggers and not those of the months; one on a month itself fires the month's.
+CREATE FUNCTION call_record_watch(p_table regclass) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('CREATE TRIGGER call_record_added AFTER INSERT ON %s REFERENCING NEW TABLE AS changed
+                    FOR EACH STATEMENT EXECUTE FUNCTION call_record_count()', p_table);
+    EXECUTE format('CREATE TRIGGER call_record_removed AFTER DELETE ON %s REFERENCING OLD TABLE AS changed
+                    FOR EACH STATEMENT EXECUTE FUNCTION call_record_count()', p_table);
+    EXECUTE format('CREATE TRIGGER call_record_moved BEFORE UPDATE OF client_id, start_time ON %s
+                    FOR EACH STATEMENT EXECUTE FUNCTION call_record_uncount()', p_table);
+    EXECUTE format('CREATE TRIGGER call_record_emptied BEFORE TRUNCATE ON %s
+                    FOR EACH STATEMENT EXECUTE FUNCTION call_record_uncount()', p_table);
+END;
+$$;
+
+SELECT call_record_watch('call_record');
+SELECT call_record_watch(inhrelid) FROM pg_inherits WHERE inhparent = 'call_record'::regclass;
 
 INSERT INTO call_tally (client_id, hours, starts_at, slot, calls)
 SELECT client_id, 1, call_hour(start_time), 0, count(*) FROM call_record GROUP BY 1, 3
@@ -224,6 +242,32 @@ BEGIN
     EXECUTE format(
         'ALTER TABLE call_record ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
         part, first AT TIME ZONE 'UTC', (first + interval '1 month') AT TIME ZONE 'UTC');
+    PERFORM call_record_watch(part::regclass);
     RETURN true;
 END;
 $$;
+
+-- Give up the month (UTC) that holds a moment: its calls and what was counted of them. What they were known by stays, so
+-- that a call that is brought again is still not charged again. True if there was such a month.
+CREATE FUNCTION call_record_drop_month(p_moment timestamptz) RETURNS boolean
+LANGUAGE plpgsql AS $$
+DECLARE
+    first timestamp := date_trunc('month', p_moment AT TIME ZONE 'UTC');
+    part  text := 'call_record_' || to_char(first, 'YYYY_MM');
+BEGIN
+    IF to_regclass(part) IS NULL THEN
+        RETURN false;
+    END IF;
+    EXECUTE format('ALTER TABLE call_record DETACH PARTITION %I', part);
+    EXECUTE format('DROP TABLE %I', part);
+    DELETE FROM call_tally t
+    WHERE t.starts_at >= first AT TIME ZONE 'UTC' AND t.starts_at < (first + interval '1 month') AT TIME ZONE 'UTC';
+    RETURN true;
+END;
+$$;
+
+-- event_seq: the event in the customer's stream that charged the call; NULL where nobody was found to charge it to, or
+-- where its cost is in an imported balance already.
+ALTER TABLE call_record
+    ADD COLUMN disposition text,
+    ADD COLUMN event_seq   bigint;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 from flask import Response, request
@@ -27,6 +28,9 @@ from service.calls.ingest import Outcome, ingest
 from service.calls.rematch import rematch
 from service.errors import Invalid, Refusal
 
+# Each month with a call is a table, for all clients, and nobody should make hundreds of them by accident. An operator
+# can bring what is older.
+OLDEST = timedelta(days=3653)
 LINES = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 _SCHEMA = NewCall()
 
@@ -137,11 +141,14 @@ def _call(value: Any) -> domain.NewCall | Refusal:
     if isinstance(value, Refusal):
         return value
     try:
-        return domain.new_call(**_SCHEMA.load(value), now=clock.now())
+        call = domain.new_call(**_SCHEMA.load(value), now=clock.now())
     except ValidationError as error:
         return Invalid(sentence_of(error.messages_dict))
     except Invalid as refusal:
         return refusal
+    if call.start_time < clock.now() - OLDEST:
+        return Invalid("start_time: must not be more than 10 years ago")
+    return call
 
 
 def _many(outcomes: list[Outcome], stored: list[Stored]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,7 +29,16 @@ LOCK_TIMEOUT = "2s"  # how long a call waits for another request that brings the
 MOST = 1_000  # calls of one transaction
 
 Outcome = Stored | Refusal
-_Row = Row[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """What is known of a call that was brought before."""
+
+    fingerprint: bytes
+    call_id: int
+    customer_id: int | None
+    event_seq: int | None
 
 
 def ingest(tx: Connection, caller: Caller, calls: Sequence[NewCall]) -> list[Outcome]:
@@ -134,23 +143,34 @@ def _write(tx: Connection, client_id: uuid.UUID, stored: Sequence[Stored]) -> No
         )
 
 
-def _brought_before(tx: Connection, client_id: uuid.UUID, keys: Sequence[Key]) -> dict[Key, _Row]:
+def _brought_before(tx: Connection, client_id: uuid.UUID, keys: Sequence[Key]) -> dict[Key, _Before]:
     """What was brought before, looked up in a statement of its own: it sees what was waited for."""
     if not keys:
         return {}
-    rows = tx.execute(_BEFORE, {"client": client_id, **_columns(keys)})
-    return {(row.uniqueid, row.leg): row for row in rows}
+    legs = tx.execute(_LEGS, {"client": client_id, **_columns(keys)}).all()
+    starts, ids = [leg.start_time for leg in legs], [leg.call_id for leg in legs]
+    stretch = {"first": min(starts), "last": max(starts)}
+    rows = tx.execute(_RECORDS, {"client": client_id, "starts": starts, "ids": ids, **stretch})
+    owners = {row.id: row for row in rows}
+    return {
+        (leg.uniqueid, leg.leg): _Before(leg.fingerprint, leg.call_id, *_owner(owners.get(leg.call_id))) for leg in legs
+    }
+
+
+def _owner(row: Row[Any] | None) -> tuple[int | None, int | None]:
+    """Whose a call is, by which event; of a month that was given up nobody knows any more."""
+    return (None, None) if row is None else (row.customer_id, row.event_seq)
 
 
 def _columns(keys: Sequence[Key]) -> dict[str, list[Any]]:
     return {"uniqueids": [uniqueid for uniqueid, _ in keys], "legs": [leg for _, leg in keys]}
 
 
-def _repeated(call: NewCall, row: _Row) -> Outcome:
+def _repeated(call: NewCall, before: _Before) -> Outcome:
     """A call under a key that was there before this request."""
-    if bytes(row.fingerprint) != call.fingerprint():
+    if before.fingerprint != call.fingerprint():
         return _another(call)
-    return Stored(row.call_id, call, row.customer_id, row.event_seq, duplicate=True)
+    return Stored(before.call_id, call, before.customer_id, before.event_seq, duplicate=True)
 
 
 def _within(call: NewCall, first: NewCall, outcome: Outcome) -> Outcome:
@@ -185,11 +205,17 @@ _GIVE_BACK = text("""
     USING unnest(CAST(:uniqueids AS text[]), CAST(:legs AS int[])) AS failed (uniqueid, leg)
     WHERE l.client_id = :client AND l.uniqueid = failed.uniqueid AND l.leg = failed.leg
 """)
-_BEFORE = text("""
-    SELECT l.uniqueid, l.leg, l.fingerprint, l.call_id, c.customer_id, c.event_seq
+_LEGS = text("""
+    SELECT l.uniqueid, l.leg, l.fingerprint, l.call_id, l.start_time
     FROM unnest(CAST(:uniqueids AS text[]), CAST(:legs AS int[])) AS asked (uniqueid, leg)
     JOIN call_leg l ON l.client_id = :client AND l.uniqueid = asked.uniqueid AND l.leg = asked.leg
-    LEFT JOIN call_record c ON c.client_id = l.client_id AND c.start_time = l.start_time AND c.id = l.call_id
+""")
+# The bounds are for the planner: it leaves out, and does not lock, the months in which none of them can lie.
+_RECORDS = text("""
+    SELECT c.id, c.customer_id, c.event_seq
+    FROM unnest(CAST(:starts AS timestamptz[]), CAST(:ids AS bigint[])) AS asked (start_time, id)
+    JOIN call_record c ON c.client_id = :client AND c.start_time = asked.start_time AND c.id = asked.id
+    WHERE c.start_time >= :first AND c.start_time <= :last
 """)
 WRITE = text("""
     INSERT INTO call_record (client_id, id, customer_id, event_seq, uniqueid, leg, source, destination, start_time,

@@ -20,6 +20,7 @@ _TRY_AGAIN = (
     pg.LockNotAvailable,
     pg.QueryCanceled,
     pg.TooManyConnections,
+    pg.OutOfMemory,  # of its table of locks
     pg.SerializationFailure,
     pg.DeadlockDetected,
     pg.ReadOnlySqlTransaction,  # a standby that has not been promoted yet

@@ -92,6 +92,7 @@ def test_lines_are_taken_as_a_list_is_and_a_broken_one_fails_alone(api, payer, m
         ({"duration": -1}, "duration: must be a whole number from 0 to 2678400"),
         ({"leg": 2**31}, "leg: must be a whole number from 0 to 2147483647"),
         ({"billsec": 1}, "billsec: unknown field"),
+        ({"start_time": "2013-06-04 21:12:59", "end_time": "2013-06-04 21:13:00"}, "start_time: must not be more than"),
         ({"customer": "nobody"}, "customer not found"),
     ],
 )

@@ -39,7 +39,7 @@ from service.calls.wanted import Wanted
 from service.db.transaction import transaction
 from service.errors import Conflict, NotFound
 from tests.support.client import add_call
-from tests.support.exports import DAYS, add_calls, rows_of, write_everything
+from tests.support.exports import DAYS, add_calls, every_call, rows_of, write_everything
 from tests.support.ledger import rows
 
 QUARTER = Period(datetime(2021, 1, 1, tzinfo=UTC), datetime(2021, 4, 1, tzinfo=UTC))
@@ -84,15 +84,6 @@ def set_export(engine, export, assignment, **values):
 
 def run_out(engine, export):
     set_export(engine, export, "lease_until = now() - interval '1 second'")
-
-
-def every_call(engine, client_id):
-    return [
-        str(row.id)
-        for row in rows(
-            engine, "SELECT id FROM call_record WHERE client_id = :c ORDER BY start_time DESC, id DESC", c=client_id
-        )
-    ]
 
 
 def test_calls_of_three_months_are_all_there_once_newest_first_under_one_header(engine, client_id, short):
@@ -227,9 +218,8 @@ class TestALease:
     def test_it_lasts_a_while(self, engine, client_id):
         export = asked(engine, client_id)
         claim(engine, DAYS)
-        [(seconds,)] = rows(
-            engine, "SELECT extract(epoch FROM lease_until - now()) FROM call_export WHERE id = :id", id=export.id
-        )
+        left = "SELECT extract(epoch FROM lease_until - now()) FROM call_export WHERE id = :id"
+        [(seconds,)] = rows(engine, left, id=export.id)
         assert LEASE - 2 < seconds <= LEASE
 
     def test_many_workers_at_once_write_each_row_once(self, engine, client_id, short, others):
@@ -289,7 +279,7 @@ class TestFailures:
         monkeypatch.setattr(export_turn, "calls_between", breaks)
 
     def again(self, engine, export):
-        set_export(engine, export, "lease_until = now() - interval '1 second'")
+        run_out(engine, export)
         return take_turn(engine, DAYS)
 
     def test_what_fails_again_and_again_ends_as_failed_with_a_class_of_error(self, engine, client_id, monkeypatch):

@@ -12,6 +12,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text
 
 from service import clock
 from service.calls.call import NewCall, Stored, new_call
@@ -206,6 +207,31 @@ class TestUnmatched:
         assert sum(len(each.charged) for each in done) == 60
         assert stream(engine, customer).balance == Decimal(1000) - 60 * Decimal("2.5")
         assert_sound(engine, customer)
+
+    def test_calls_that_the_ledger_refuses_are_in_nobodys_way(self, bring, engine, client_id, new_customer):
+        bring(*(call(f"1.{n}", source="0300") for n in range(4)), *(call(f"2.{n}", source="0400") for n in range(4)))
+        new_customer(caller_ids=["0300"], credit=Decimal("-9999999999"))
+        payer = new_customer(caller_ids=["0400"], credit=Decimal(100))
+        done = [self.rematch(engine, client_id, most=3) for _ in range(3)]
+        assert sum(len(each.charged) for each in done) == 4
+        assert stream(engine, payer).balance == 90
+
+    def test_what_an_earlier_release_stored_twice_under_one_key_is_charged_once(
+        self, bring, engine, client_id, new_customer
+    ):
+        (kept,) = bring(call("1"))
+        with transaction(engine) as tx:
+            tx.execute(
+                text(
+                    "INSERT INTO call_record (client_id, uniqueid, source, destination, start_time, end_time, duration,"
+                    " amount) SELECT client_id, uniqueid, source, destination, start_time, end_time, duration, amount"
+                    " FROM call_record WHERE id = :id"
+                ),
+                {"id": kept.call_id},
+            )
+        payer = new_customer(caller_ids=["0281"], credit=Decimal(10))
+        assert [len(self.rematch(engine, client_id).charged) for _ in range(2)] == [1, 0]
+        assert stream(engine, payer).balance == Decimal("7.5")
 
     def test_what_belongs_to_another_client_is_not_matched(self, bring, engine, foreign_api, client_id, new_customer):
         bring(call())

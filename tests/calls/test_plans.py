@@ -14,7 +14,9 @@ from sqlalchemy.engine import make_url
 
 from service.calls.period import Period
 from service.calls.read import calls_after, list_calls
+from service.calls.rematch import _BY_INDEX as BY_INDEX
 from service.calls.rematch import _FIND as FIND_UNMATCHED
+from service.calls.rematch import _SETTLE as SETTLE
 from service.calls.wanted import Wanted
 from service.db.engine import make_engine
 from service.db.transaction import reading, transaction
@@ -127,10 +129,24 @@ def test_a_page_of_a_whole_month_reads_an_index_of_that_month_and_far_down_no_mo
 
 def test_who_looks_for_unmatched_calls_reads_only_those(own):
     with transaction(own.engine) as tx:
-        values = {"client": own.client, "source": None, "limit": 100}
+        values = {"client": own.client, "source": None, "limit": 100, "start": "-infinity", "id": 0}
         plan = "\n".join(tx.execute(text(f"EXPLAIN {FIND_UNMATCHED.text}"), values).scalars())
         used = set(re.findall(r"using (call_record\S+)", plan))
         partial = "SELECT indexname FROM pg_indexes WHERE indexdef LIKE '%WHERE (customer_id IS NULL)'"
         assert used
         assert used <= set(tx.scalars(text(partial)))
     assert "Seq Scan on call_record" not in plan, plan
+
+
+def test_who_settles_what_was_unmatched_looks_each_call_up(own):
+    """By the thousand too, where a planner that is left to itself reads two years from end to end."""
+    with transaction(own.engine) as tx:
+        some = tx.execute(text("SELECT start_time, id FROM call_record ORDER BY id LIMIT 1000")).all()
+        values = {
+            "client": own.client, "starts": [call.start_time for call in some], "ids": [call.id for call in some],
+            "customers": [1] * 1000, "events": [1] * 1000,
+        }  # fmt: skip
+        tx.execute(BY_INDEX)
+        plan = "\n".join(tx.execute(text(f"EXPLAIN {SETTLE.text}"), values).scalars())
+    assert "Seq Scan on call_record" not in plan, plan
+    assert "Hash Join" not in plan

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import insert, text
+from sqlalchemy.exc import DatabaseError
 
 from service.access.keys import create_client
 from service.calls.period import Period
@@ -117,3 +118,59 @@ def test_a_call_that_is_removed_is_counted_no_more(engine):
         tx.execute(text("DELETE FROM call_record WHERE client_id = :c AND start_time > :m"), {"c": client, "m": moment})
     with reading(engine) as connection:
         assert connection.scalar(COUNT, stretch(client, moment, moment + timedelta(days=9))) == 1
+
+
+MAY = datetime(2013, 5, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def in_may(engine):
+    """A client with 30 calls of May 2013 and one of June, and how many are counted in both months."""
+    client = create_client(engine, f"tallies {uuid.uuid4()}")
+    with transaction(engine) as tx:
+        for moment in (MAY, MAY + timedelta(days=31)):
+            tx.execute(text("SELECT call_record_ensure_month(:moment)"), {"moment": moment})
+        tx.execute(insert(CallRecord), [_call(client, MAY + timedelta(days=n, hours=n % 7)) for n in range(31)])
+        tx.execute(insert(CallRecord), [_call(client, MAY + timedelta(days=31))])
+
+    def counted():
+        with reading(engine) as connection:
+            return connection.scalar(COUNT, stretch(client, MAY, MAY + timedelta(days=60)))
+
+    return client, counted
+
+
+def test_a_month_that_is_given_up_is_counted_no_more(engine, in_may):
+    _, counted = in_may
+    with transaction(engine) as tx:
+        assert tx.scalar(text("SELECT call_record_drop_month(:moment)"), {"moment": MAY + timedelta(days=9)})
+        assert not tx.scalar(text("SELECT call_record_drop_month(:moment)"), {"moment": MAY + timedelta(days=9)})
+    assert counted() == 1
+    with transaction(engine) as tx:
+        tx.execute(text("SELECT call_record_ensure_month(:moment)"), {"moment": MAY})
+        tx.execute(insert(CallRecord), [_call(in_may[0], MAY)])
+    assert counted() == 2
+
+
+def test_what_is_written_to_a_month_itself_is_counted_too(engine, in_may):
+    client, counted = in_may
+    with transaction(engine) as tx:
+        tx.execute(text("DELETE FROM call_record_2013_05 WHERE client_id = :c"), {"c": client})
+    assert counted() == 1
+    with transaction(engine) as tx:
+        tx.execute(
+            text(
+                "INSERT INTO call_record_2013_05 (client_id, start_time, uniqueid, source, destination, end_time,"
+                " duration, amount) VALUES (:c, :m, 'x', '', '', :m, 0, 0)"
+            ),
+            {"c": client, "m": MAY},
+        )
+    assert counted() == 2
+
+
+@pytest.mark.parametrize("table", ["call_record", "call_record_2013_05"])
+@pytest.mark.parametrize("what", ["TRUNCATE {}", "UPDATE {} SET start_time = start_time + interval '1 hour'"])
+def test_what_would_leave_the_tallies_behind_is_refused(engine, in_may, table, what):
+    with pytest.raises(DatabaseError, match="would stay counted"), transaction(engine) as tx:
+        tx.execute(text(what.format(table)))
+    assert in_may[1]() == 32
