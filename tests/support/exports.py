@@ -13,7 +13,7 @@ from sqlalchemy import Engine, text
 from service.api.context import services
 from service.calls.export_turn import Turn, take_turn
 from service.calls.partitions import ensure_month
-from service.db.transaction import transaction
+from service.db.transaction import reading, transaction
 from tests.support.client import ApiClient
 
 DAYS = 7
@@ -26,6 +26,7 @@ _CALLS = text("""
     FROM (SELECT n, CAST(:start AS timestamptz) + n * CAST(:step AS interval) AS started
           FROM generate_series(1, :count) n) AS calls
 """)
+_IDS = text("SELECT id FROM call_record WHERE client_id = :client ORDER BY start_time DESC, id DESC")
 
 
 def add_calls(engine: Engine, client_id: uuid.UUID, count: int, start: str = "2021-01-01", days: int = 90) -> None:
@@ -60,3 +61,9 @@ def done_export(api: ApiClient) -> str:
 def rows_of(file: bytes) -> list[dict[str, str]]:
     """The rows of a file, by column."""
     return list(csv.DictReader(io.StringIO(gzip.decompress(file).decode(), newline="")))
+
+
+def every_call(engine: Engine, client_id: uuid.UUID) -> list[str]:
+    """The ids of a client's calls, newest first, as a file has them."""
+    with reading(engine) as connection:
+        return [str(call) for call in connection.scalars(_IDS, {"client": client_id})]

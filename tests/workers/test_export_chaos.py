@@ -17,7 +17,7 @@ from service.ledger.command import Caller, set_credit
 from tests.calls.test_export import QUARTER
 from tests.support.client import add_customer
 from tests.support.exports import QUARTER as PERIOD
-from tests.support.exports import add_calls, rows_of
+from tests.support.exports import add_calls, every_call, rows_of
 from tests.support.ledger import projection, rows
 from tests.support.processes import until
 
@@ -49,8 +49,7 @@ class Exports:
     def assert_every_call_once(self, export):
         done = self.state(export)
         file = b"".join(read_file(self.engine, done))
-        newest_first = "SELECT id FROM call_record WHERE client_id = :c ORDER BY start_time DESC, id DESC"
-        expected = [str(row.id) for row in rows(self.engine, newest_first, c=self.client)]
+        expected = every_call(self.engine, self.client)
         assert [row["id"] for row in rows_of(file)] == expected
         assert (done.written, done.size) == (len(expected), len(file))
 
