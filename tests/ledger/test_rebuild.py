@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 import threading
+import uuid
 from collections import defaultdict
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -14,7 +16,7 @@ from service.access.keys import create_client
 from service.db.transaction import reading, transaction
 from service.errors import NotFound
 from service.ledger.append import append, append_one
-from service.ledger.command import Caller, add_credit, set_credit, set_limits, set_status
+from service.ledger.command import Caller, add_credit, charge_call, set_credit, set_limits, set_status
 from service.ledger.drain import SHARDS, drain, shard_of
 from service.ledger.event import Status
 from service.ledger.proof.history import Selection
@@ -61,6 +63,8 @@ SPOILED = [
     "status = 3",
     "creditlimit = NULL",
     "credit_notification = 99",
+    "status_at = NULL",
+    "status_at = '2020-01-01', applied_seq = 0, credit = 0",
     "applied_seq = applied_seq - 3",
     "applied_seq = 0, credit = 0",
     "applied_seq = applied_seq + 3",
@@ -79,6 +83,74 @@ def test_a_spoiled_row_is_put_right_and_no_other_is_touched(own_engine, customer
     assert [row_version(own_engine, customer) for customer in healthy] == before
     assert rebuild(own_engine) == Rebuilt(customers=4)
     verify(own_engine)
+
+
+CALLS = ["2024-05-06T07:08:09Z", "2024-05-04T07:08:09.5Z", "2024-05-05T01:00:00+07:00"]
+FIRST, LAST = (datetime.fromisoformat(CALLS[n]) for n in (1, 0))
+
+
+def charge(engine, client, customer, start_time):
+    """A call of a moment, charged, and applied where that is possible."""
+    call = {"uniqueid": "1", "start_time": start_time}
+    append_one(engine, charge_call(Caller(client, "key:1"), customer, Decimal(1), call, uuid.uuid4()))
+    apply_everything(engine)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        "firstusedate = NULL, lastuse = NULL",
+        "firstusedate = lastuse, lastuse = firstusedate",
+        "firstusedate = NULL, lastuse = NULL, applied_seq = 0, credit = 0",
+    ],
+)
+def test_a_customer_is_known_again_to_have_been_used_when_its_calls_began(own_engine, client, customers, spoil):
+    customer, *healthy = customers
+    for start in CALLS:
+        charge(own_engine, client, customer, start)
+    right = projection(own_engine, customer)
+    assert (right.firstusedate, right.lastuse) == (FIRST, LAST)
+    tamper(own_engine, f"UPDATE customer SET {spoil} WHERE id = :id", id=customer)
+    before = [row_version(own_engine, each) for each in healthy]
+    assert rebuild(own_engine) == Rebuilt(customers=4, corrected=1)
+    assert projection(own_engine, customer) == right
+    assert [row_version(own_engine, each) for each in healthy] == before
+    assert rebuild(own_engine) == Rebuilt(customers=4)
+
+
+def test_uses_that_no_event_tells_of_are_kept(own_engine, client):
+    used = {"firstusedate": FIRST - timedelta(days=900), "lastuse": LAST + timedelta(days=900)}
+    customer = add_customer(own_engine, client, **used)
+    charge(own_engine, client, customer, CALLS[0])
+    tamper(own_engine, "UPDATE customer SET credit = 7 WHERE id = :id", id=customer)
+    assert rebuild(own_engine) == Rebuilt(customers=1, corrected=1)
+    row = projection(own_engine, customer)
+    assert {"firstusedate": row.firstusedate, "lastuse": row.lastuse} == used
+
+
+def test_a_call_that_is_not_applied_is_no_use_yet_and_one_of_no_moment_never(own_engine, client, customers):
+    customer = customers[0]
+    charge(own_engine, client, customer, CALLS[0])
+    charge(own_engine, client, customer, "2024-02-30T00:00:00Z")
+    assert projection(own_engine, customer).parked_at
+    assert rebuild(own_engine) == Rebuilt(customers=4)
+    tamper(own_engine, "UPDATE customer SET lastuse = NULL WHERE id = :id", id=customer)
+    assert rebuild(own_engine) == Rebuilt(customers=4, corrected=1)
+    apply_everything(own_engine)
+    row = projection(own_engine, customer)
+    assert (row.lastuse, row.parked_reason) == (LAST, "event 8: its start_time is not a moment")
+
+
+@pytest.mark.parametrize("start", ["infinity", "20000-01-01T00:00:00Z", "nonsense", 5, None])
+def test_a_call_of_no_moment_stops_no_rebuild(own_engine, client, customers, start):
+    customer = customers[0]
+    charge(own_engine, client, customer, CALLS[0])
+    charge(own_engine, client, customer, start)
+    tamper(own_engine, "UPDATE customer SET applied_seq = 8, parked_at = NULL, firstusedate = NULL, lastuse = NULL "
+           "WHERE id = :id", id=customer)  # fmt: skip
+    assert rebuild(own_engine).corrected == 1
+    row = projection(own_engine, customer)
+    assert (row.firstusedate, row.lastuse) == (LAST, LAST)
 
 
 def test_holes_in_the_change_log_are_filled_from_the_events(own_engine, customers):

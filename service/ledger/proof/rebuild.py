@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine, text
 
 from service.db.transaction import reading, transaction
 from service.ledger.drain import SHARDS, shard_of
+from service.ledger.event import CALL_START
 from service.ledger.proof.history import FIRST, Progress, Selection
 
 BATCH = 200  # customers of one transaction: some milliseconds in which their shard is not drained
@@ -97,7 +98,7 @@ def _rebuild(tx: Connection, ids: Sequence[int]) -> Rebuilt:
     """Each statement sees what was committed before it; only appends are, and they change nothing that is applied."""
     applied = {row.id: row.applied for row in tx.execute(_APPLIED, {"ids": list(ids)})}
     parameters = {"ids": list(applied), "applied": list(applied.values())}
-    corrected = tx.scalars(_CORRECT, parameters).all()
+    corrected = tx.scalars(_CORRECT, {**parameters, "call_start": f"^({CALL_START})$"}).all()
     logged = tx.execute(_LOG, parameters).rowcount
     tx.execute(_TIDY, parameters)
     queued = tx.execute(_QUEUE, parameters).rowcount
@@ -127,7 +128,8 @@ _APPLIED = text("""
     WHERE c.id = ANY (CAST(:ids AS bigint[]))
 """)
 # Before its first event is applied, nothing is known of a customer's status and limits but what its row says. Neither
-# is the limit at an event of format 1, unless no event has changed it since.
+# is the limit at an event of format 1, unless no event has changed it since. When a customer was used may also be known
+# from where it was brought over: calls only ever widen that.
 _CORRECT = text("""
     WITH truth AS (
         SELECT c.id, due.applied,
@@ -144,19 +146,34 @@ _CORRECT = text("""
                 SELECT (n.detail ->> 'credit_notification')::numeric(15, 5) FROM ledger_event n
                 WHERE n.customer_id = c.id AND n.seq <= due.applied AND n.kind IN ('customer.created', 'limit.set')
                   AND n.detail -> 'credit_notification' IS NOT NULL
-                ORDER BY n.seq DESC LIMIT 1) END AS credit_notification
+                ORDER BY n.seq DESC LIMIT 1) END AS credit_notification,
+            coalesce(told.status_at, c.status_at) AS status_at,
+            least(c.firstusedate, told.first_start) AS firstusedate,
+            greatest(c.lastuse, told.last_start) AS lastuse
         FROM unnest(CAST(:ids AS bigint[]), CAST(:applied AS bigint[])) AS due (id, applied)
         JOIN customer c ON c.id = due.id
         JOIN stream s ON s.customer_id = due.id
-        LEFT JOIN ledger_event e ON e.customer_id = due.id AND e.seq = due.applied
+        LEFT JOIN ledger_event e ON e.customer_id = due.id AND e.seq = due.applied,
+        LATERAL (
+            SELECT max(n.recorded_at) FILTER (WHERE n.kind = 'status.set') AS status_at,
+                min(n.start::timestamptz) FILTER (WHERE n.start ~ :call_start) AS first_start,
+                max(n.start::timestamptz) FILTER (WHERE n.start ~ :call_start) AS last_start
+            FROM (SELECT kind, recorded_at, CASE WHEN kind = 'call.charged' THEN detail ->> 'start_time' END AS start
+                  FROM ledger_event
+                  WHERE customer_id = due.id AND seq <= due.applied AND kind IN ('status.set', 'call.charged')
+                  OFFSET 0) AS n
+        ) AS told
     )
     UPDATE customer c
     SET credit = t.credit, held = t.held, status = t.status, creditlimit = t.creditlimit,
-        credit_notification = t.credit_notification, applied_seq = t.applied
+        credit_notification = t.credit_notification, applied_seq = t.applied, status_at = t.status_at,
+        firstusedate = t.firstusedate, lastuse = t.lastuse
     FROM truth t
     WHERE c.id = t.id
-      AND (c.credit, c.held, c.status, c.creditlimit, c.credit_notification, c.applied_seq)
-          IS DISTINCT FROM (t.credit, t.held, t.status, t.creditlimit, t.credit_notification, t.applied)
+      AND (c.credit, c.held, c.status, c.creditlimit, c.credit_notification, c.applied_seq, c.status_at,
+           c.firstusedate, c.lastuse)
+          IS DISTINCT FROM (t.credit, t.held, t.status, t.creditlimit, t.credit_notification, t.applied, t.status_at,
+                            t.firstusedate, t.lastuse)
     RETURNING c.id
 """)
 _LOG = text("""
