@@ -14,25 +14,26 @@ from datetime import UTC, datetime, timedelta
 from statistics import median
 
 import psycopg
+import requests
 from psycopg import sql
 from sqlalchemy import Engine, text
 from sqlalchemy.engine import make_url
 
 from benchmarks.figures import Figure
-from benchmarks.stage import Stage
-from service.access.keys import create_client
-from service.calls.period import Period
-from service.calls.read import list_calls
-from service.calls.wanted import Wanted
+from benchmarks.stage import Stage, token_for
+from service.access.keys import create_client, create_key
 from service.config import Config
+from service.customers.create import NewCustomer, create_customer
 from service.db.engine import make_engine
 from service.db.transaction import single_statement, transaction
+from service.ledger.command import Caller
 
 FULL = 10_000_000  # calls of the large log
 SMALL = 10_000
 MONTHS = 24
 FIRST = datetime(2024, 1, 1, tzinfo=UTC)
-MONTH = Period(datetime(2025, 3, 1, tzinfo=UTC), datetime(2025, 3, 31, 23, 59, 59, tzinfo=UTC))
+MONTH = "start_date=2025-03-01%2000:00:00&end_date=2025-03-31%2023:59:59"
+CUSTOMERS = 10  # that can be asked for by name
 PER_SOURCE = 500  # calls of an ordinary source in either log: who has more calls has more customers
 BUSY = "busy"  # a source that has one call in a hundred: a call centre
 LIMIT, FAR = 10, 99_990  # page 1, and page 10,000
@@ -42,22 +43,25 @@ SCALE = float(os.environ.get("BENCH_SCALE", "0.1"))
 
 @dataclass(frozen=True)
 class _Log:
-    engine: Engine
-    client: uuid.UUID
+    """A web process over a database of its own, and a kept connection to it."""
 
-    def ask(self, offset: int, narrowed: dict[str, object]) -> float:
+    url: str
+    http: requests.Session
+
+    def ask(self, offset: int, narrowed: str) -> float:
         """Milliseconds until a page and its total are there."""
-        wanted = Wanted(self.client, MONTH, **narrowed)  # type: ignore[arg-type]
         began = time.perf_counter()
-        list_calls(self.engine, wanted, LIMIT, offset)
-        return (time.perf_counter() - began) * 1000
+        answer = self.http.get(f"{self.url}&limit={LIMIT}&offset={offset}{narrowed}", timeout=60)
+        milliseconds = (time.perf_counter() - began) * 1000
+        answer.raise_for_status()
+        return milliseconds
 
 
-KINDS: dict[str, dict[str, object]] = {
-    "a month": {},
-    "a source": {"source": "020017"},
-    "a customer": {"customer_id": 17},
-    "a source with 1 % of the calls": {"source": BUSY},
+KINDS = {
+    "a month": "",
+    "a source": "&source=020007",
+    "a customer": "&customer=u7",
+    "a source with 1 % of the calls": f"&source={BUSY}",
 }
 
 
@@ -71,21 +75,23 @@ def measure(stage: Stage, rounds: int, _seconds: float) -> Iterator[Figure]:
             yield Figure(name, "ms", list(ours), list(theirs), "≤ 1.5")
 
 
-def _pair(large: _Log, small: _Log, offset: int, narrowed: dict[str, object]) -> tuple[float, float]:
+def _pair(large: _Log, small: _Log, offset: int, narrowed: str) -> tuple[float, float]:
     times = [(large.ask(offset, narrowed), small.ask(offset, narrowed)) for _ in range(QUERIES)]
     return median(one for one, _ in times), median(other for _, other in times)
 
 
 def _log(stage: Stage, name: str, calls: int) -> _Log:
-    """A database of its own with so many calls."""
-    url = make_url(stage.environ["DATABASE_URL"]).set(database=name)
     with psycopg.connect(stage.environ["DATABASE_URL"], autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    stage.run("alembic upgrade head", DATABASE_URL=url.render_as_string(hide_password=False))
-    engine = make_engine(Config(url.set(drivername="postgresql+psycopg"), stage.config.redis_url, "unused"))
+    address = make_url(stage.environ["DATABASE_URL"]).set(database=name)
+    url = address.render_as_string(hide_password=False)
+    stage.run("alembic upgrade head", DATABASE_URL=url)
+    engine = make_engine(Config(address.set(drivername="postgresql+psycopg"), stage.config.redis_url, "unused"))
     stage.stack.callback(engine.dispose)
     client = create_client(engine, name)
     with transaction(engine) as tx:
+        for n in range(1, CUSTOMERS + 1):
+            create_customer(tx, Caller(client, "bench"), NewCustomer(f"u{n}", f"a{n}"))
         for month in range(MONTHS):
             tx.execute(text("SELECT call_record_ensure_month(:moment)"), {"moment": FIRST + timedelta(days=31 * month)})
     for month in range(MONTHS):
@@ -93,7 +99,14 @@ def _log(stage: Stage, name: str, calls: int) -> _Log:
     for table in ("call_record", "call_tally"):
         with single_statement(engine) as connection:
             connection.execute(text(f"VACUUM ANALYZE {table}"))
-    return _Log(engine, client)
+    return _served(stage, url, create_key(engine, client)[1])
+
+
+def _served(stage: Stage, url: str, key: str) -> _Log:
+    port = stage.start_web(DATABASE_URL=url)
+    http = requests.Session()
+    http.headers["Authorization"] = f"Bearer {token_for(port, key)}"
+    return _Log(f"http://127.0.0.1:{port}/v1/call/log?{MONTH}", http)
 
 
 def _fill(engine: Engine, client: uuid.UUID, month: int, calls: int) -> None:

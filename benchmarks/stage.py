@@ -70,10 +70,10 @@ class Stage:
         """Start a line of the Procfile."""
         return self.start(procfile.read(ROOT / "Procfile")[name])
 
-    def start_web(self, command: str = "gunicorn wsgi:app", ready: str = "/healthz") -> int:
+    def start_web(self, command: str = "gunicorn wsgi:app", ready: str = "/healthz", **extra: str) -> int:
         """Start a web process of two workers; its port, once it answers."""
         port = free_port()
-        self.start(command, BIND=f"127.0.0.1:{port}", WEB_CONCURRENCY="2")
+        self.start(command, BIND=f"127.0.0.1:{port}", WEB_CONCURRENCY="2", **extra)
         deadline = time.monotonic() + STARTUP
         while time.monotonic() < deadline:
             with suppress(requests.RequestException):
@@ -85,9 +85,13 @@ class Stage:
     def token(self, port: int) -> str:
         """A token for the demo client."""
         engine = self.engine()
-        _, key = create_key(engine, find_client(engine, "demo"))
-        answer = requests.post(f"http://127.0.0.1:{port}/v1/auth/token", json={"api_key": key}, timeout=10)
-        return str(answer.json()["data"]["token"])
+        return token_for(port, create_key(engine, find_client(engine, "demo"))[1])
+
+
+def token_for(port: int, key: str) -> str:
+    """A token for an API key."""
+    answer = requests.post(f"http://127.0.0.1:{port}/v1/auth/token", json={"api_key": key}, timeout=10)
+    return str(answer.json()["data"]["token"])
 
 
 @contextmanager
