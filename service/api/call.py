@@ -11,7 +11,7 @@ from service import clock
 from service.access.scopes import Scope
 from service.api.answer import answer, moment, page
 from service.api.context import holder, services
-from service.api.cursor import write_cursor
+from service.api.cursor import NO_CURSOR, write_cursor
 from service.api.guard import needs
 from service.api.listing import CSV_TOO, VARY, Listing, wants_csv
 from service.api.parsing import Blueprint
@@ -23,6 +23,7 @@ from service.calls.read import CallView, Place, calls_after, count_calls, list_c
 from service.calls.sheet import COLUMNS, row_of
 from service.calls.summary import GroupBy, Sum, summarize
 from service.calls.wanted import Wanted, of_customer
+from service.errors import Invalid
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -116,7 +117,10 @@ def _cursor(place: Place) -> str:
 
 
 def _place(cursor: tuple[int, ...] | None) -> Place | None:
-    return (_EPOCH + cursor[0] * _MICROSECOND, cursor[1]) if cursor else None
+    try:
+        return (_EPOCH + cursor[0] * _MICROSECOND, cursor[1]) if cursor else None
+    except OverflowError:
+        raise Invalid(f"after: {NO_CURSOR}") from None
 
 
 def _dump(call: CallView) -> dict[str, Any]:

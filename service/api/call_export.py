@@ -18,7 +18,7 @@ from service.api.schemas import call_export as examples
 from service.api.schemas.call_export import EXPORT_PAGE, ExportQuery, ExportRequest, ExportSchema
 from service.api.write import ring_soon, unit
 from service.calls.export import Export, Status, create_export, find_export, list_exports, read_file
-from service.calls.period import Period
+from service.calls.period import between
 from service.calls.wanted import Wanted, of_customer_within
 from service.doorbell import EXPORT, Bell
 
@@ -45,7 +45,7 @@ def post_export(body: dict[str, Any]) -> Response:
     CSV. Ask for `export` until its status is `done`, and then for `download`. At most 10 can be unfinished.
     """
     narrowed = {name: body.get(name) for name in ("source", "destination", "disposition", "min_duration")}
-    period = Period(*sorted((body["start_date"], body["end_date"])))
+    period = between(body["start_date"], body["end_date"])
     wanted = Wanted(holder().client_id, period, unmatched=body.get("unmatched", False), **narrowed)
     with unit() as tx:
         if "customer" in body:

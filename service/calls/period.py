@@ -11,8 +11,11 @@ from service.errors import Invalid
 
 MAX_PERIOD = timedelta(days=31)
 TOO_LONG = "date range must be in 31 days"  # the reference's own sentence
+BEYOND = "start_date, end_date: beyond the calendar"
 _DAY = timedelta(days=1)
 _TICK = timedelta(microseconds=1)  # what Postgres tells apart
+# Within these, a moment can be had in any time zone, and one more behind it.
+_FIRST, _LAST = datetime.min.replace(tzinfo=UTC) + _DAY, datetime.max.replace(tzinfo=UTC) - _DAY
 
 # `YYYY-MM-DD HH:MM:SS`, or RFC 3339. A '+' that was not escaped in a query arrives as a space: read it as what it was.
 _MOMENT = re.compile(
@@ -46,8 +49,9 @@ def read_moment(text: str, timezone: ZoneInfo) -> datetime:
 
 def period(start: datetime | None, end: datetime | None, now: datetime, timezone: ZoneInfo) -> Period:
     """What two optional ends mean. One alone reaches to the end, or from the start, of today or of its own day,
-    whichever is further; ends the wrong way round are swapped. Raises Invalid beyond 31 days.
+    whichever is further; ends the wrong way round are swapped. Raises Invalid beyond 31 days, or the calendar.
     """
+    _check(start, end)
     if start is None and end is None:
         return _day_of(now, timezone)
     if start is None:
@@ -59,6 +63,17 @@ def period(start: datetime | None, end: datetime | None, now: datetime, timezone
     if last - first > MAX_PERIOD and _on_the_wall(last, timezone) - _on_the_wall(first, timezone) > MAX_PERIOD:
         raise Invalid(TOO_LONG)
     return Period(first, last)
+
+
+def between(start: datetime, end: datetime) -> Period:
+    """The period of any length between two moments, in either order. Raises Invalid beyond the calendar."""
+    _check(start, end)
+    return Period(*sorted((start, end)))
+
+
+def _check(*moments: datetime | None) -> None:
+    if not all(moment is None or _FIRST <= moment <= _LAST for moment in moments):
+        raise Invalid(BEYOND)
 
 
 def _on_the_wall(moment: datetime, timezone: ZoneInfo) -> datetime:
@@ -73,4 +88,4 @@ def _day_of(moment: datetime, timezone: ZoneInfo) -> Period:
         after = datetime.combine(date + _DAY, time(), timezone)
         return Period(first.astimezone(UTC), after.astimezone(UTC) - _TICK)
     except OverflowError:
-        raise Invalid("start_date, end_date: beyond the calendar") from None
+        raise Invalid(BEYOND) from None

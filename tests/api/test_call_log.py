@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -10,6 +11,8 @@ import pytest
 import time_machine
 from sqlalchemy import event, insert, text
 
+from service.api.cursor import write_cursor
+from service.app import create_app
 from service.calls.partitions import ensure_month, make_ahead
 from service.calls.period import MAX_PERIOD, Period, period, read_moment
 from service.calls.read import list_calls
@@ -17,6 +20,7 @@ from service.calls.wanted import Wanted
 from service.db.transaction import transaction
 from service.errors import Invalid
 from service.models import CallRecord
+from tests.support.client import api_client
 from tests.support.ledger import rows
 
 SAIGON = ZoneInfo("Asia/Ho_Chi_Minh")
@@ -137,9 +141,45 @@ def test_31_days_are_31_days_on_the_wall_also_where_the_clocks_are_set_back():
         period(start, end + timedelta(seconds=1), start, berlin)
 
 
-@pytest.mark.parametrize("query", ["start_date=9999-12-31T00:00:00Z", "end_date=9999-12-31T00:00:00Z"])
-def test_a_day_beyond_the_calendar_is_refused(api, query):
-    assert api.get(f"/v1/call/log?{query}").status == 400
+BEYOND = "start_date, end_date: beyond the calendar"
+ENDS_OF_THE_CALENDAR = [
+    ("0001-01-01T00:00:00Z", "0001-01-01T00:00:01Z"),
+    ("9999-12-31T00:00:00Z", "9999-12-31T23:59:59.999999Z"),
+    ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"),
+    ("2020-01-01T00:00:00Z", "9999-12-31T23:59:59Z"),
+]
+
+
+@pytest.mark.parametrize("path", ["/v1/call/log", "/v1/call/summary"])
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Ho_Chi_Minh", "America/Lima", "Pacific/Kiritimati", "Etc/GMT+12"])
+def test_a_period_beyond_the_calendar_is_refused_wherever_one_lives(config, engine, client_id, path, zone):
+    api = api_client(create_app(replace(config, timezone=ZoneInfo(zone))), engine, client_id)
+    moments = ("0001-01-01T00:00:00Z", "9999-12-31T00:00:00Z", "9999-12-31T23:59:59.999999Z")
+    alone = [f"{end}_date={moment}" for end in ("start", "end") for moment in moments]
+    for query in [*alone, *(f"start_date={first}&end_date={last}" for first, last in ENDS_OF_THE_CALENDAR)]:
+        answer = api.get(f"{path}?{query}")
+        assert (answer.status, answer.error) == (400, BEYOND), query
+    for day in ("0001-01-02", "0001-01-03", "9999-12-29", "9999-12-30"):
+        for query in (f"start_date={day}T00:00:00Z&end_date={day}T23:59:59.999999Z", f"end_date={day}T12:00:00Z"):
+            assert api.get(f"{path}?{query}").status in (200, 400), query
+
+
+@pytest.mark.parametrize(("first", "last"), ENDS_OF_THE_CALENDAR)
+def test_no_export_reaches_beyond_the_calendar(api, first, last):
+    answer = api.post("/v1/call/export", {"start_date": first, "end_date": last})
+    assert (answer.status, answer.error) == (400, BEYOND)
+
+
+@pytest.mark.parametrize("microseconds", [2**63 - 1, 2**62, 253402300800 * 10**6])
+@pytest.mark.parametrize("accept", ["application/json", "text/csv"])
+def test_a_cursor_of_a_moment_that_is_not_in_the_calendar_is_none(api, microseconds, accept):
+    answer = api.get(f"/v1/call/log?after={write_cursor('call', microseconds, 1)}", headers={"Accept": accept})
+    assert (answer.status, answer.error) == (400, "after: not a cursor of this list")
+
+
+def test_a_cursor_of_the_last_moment_in_the_calendar_is_one(api):
+    last = write_cursor("call", 253402300800 * 10**6 - 1, 2**63 - 1)
+    assert api.get(f"/v1/call/log?after={last}").status == 200
 
 
 def test_no_dates_mean_today_in_the_configured_zone():
