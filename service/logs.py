@@ -19,12 +19,15 @@ from service.config import Config
 CONSOLE = "console"
 _QUIET = {"rq.worker": logging.WARNING, "werkzeug": logging.WARNING, "alembic": logging.WARNING}
 
+_processors: list[Processor] = []  # one list for good: a logger that was used before holds on to it
+
 
 def configure(config: Config) -> None:
     """Set up logging for this process; may be called again."""
     chain = _readable() if config.log_format == CONSOLE else _json()
+    _processors[:] = chain
     structlog.configure(
-        processors=chain,
+        processors=_processors,
         wrapper_class=structlog.make_filtering_bound_logger(_level(config)),
         logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
         cache_logger_on_first_use=True,
