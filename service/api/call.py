@@ -46,9 +46,10 @@ def get_call_log(query: dict[str, Any]) -> Response:
     if wants_csv():
         return _listing(wanted).answer(_place(query.get("after")), None)
     if "after" in query:
-        return _page_after(wanted, _place(query["after"]), query["limit"])
-    rows, total = list_calls(services().engine, wanted, query["limit"], query["offset"])
-    response = page(rows, _dump, query, total)
+        response = _page_after(wanted, _place(query["after"]), query["limit"])
+    else:
+        rows, total = list_calls(services().engine, wanted, query["limit"], query["offset"])
+        response = page(rows, _dump, query, total)
     response.vary.add("Accept")
     return response
 

@@ -99,6 +99,13 @@ def test_a_page_by_offset_has_the_references_keys_and_no_others(api):
     assert list(log(api, "limit=2")) == ["data", "limit", "offset", "total"]
 
 
+@pytest.mark.parametrize("query", ["", "after=", "offset=1"])
+@pytest.mark.parametrize("accept", ["application/json", "text/csv"])
+def test_every_page_says_that_it_depends_on_what_is_accepted(api, query, accept):
+    answer = api.get(f"/v1/call/log?{DAYS}&{query}", headers={"Accept": accept})
+    assert (answer.status, answer.headers["Vary"]) == (200, "Accept")
+
+
 def test_as_csv_it_is_everything_with_more_columns(api, calls):
     answer = api.get(f"/v1/call/log?{DAYS}", headers={"Accept": "text/csv"})
     assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
