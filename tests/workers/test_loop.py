@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from service.access.keys import create_client
-from service.doorbell import APPLY, Bell
+from service.doorbell import APPLY, DELIVER, Bell
 from service.ledger.append import append
 from service.ledger.command import Caller, set_credit
 from service.ledger.drain import shard_of
@@ -63,3 +63,13 @@ def test_a_busy_shard_makes_room_for_the_others_and_rings_for_itself(own_engine,
     monkeypatch.setattr(jobs, "TURN", -1.0)
     jobs.apply_shard(shard_of(customer))
     assert doorbell.rung == [Bell(APPLY, shard_of(customer))]
+
+
+@pytest.mark.parametrize(("seconds", "rung"), [(-1.0, [Bell(DELIVER)]), (60.0, [])])
+def test_a_dispatch_that_ended_for_its_time_rings_for_the_next(own_engine, config, monkeypatch, seconds, rung):
+    doorbell = Doorbell()
+    run = jobs.Runtime(config, own_engine, doorbell, type("Tally", (), {"attempted": lambda *_: None})())
+    monkeypatch.setattr(jobs, "runtime", lambda: run)
+    monkeypatch.setattr(jobs, "DELIVER_SECONDS", seconds)
+    jobs.deliver_due()
+    assert doorbell.rung == rung
