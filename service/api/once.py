@@ -145,14 +145,17 @@ def _replay(first: FirstAnswer, keeping: _Keeping) -> Response:
 
 def _fingerprint() -> bytes:
     """What makes two requests the same: method, path, and the body as JSON, whatever the order of its keys, whatever
-    the spelling of its numbers."""
+    the spelling of its numbers; where the body is not JSON, its media type as well."""
     body = read_body(request)
     try:
         value = json.loads(body, parse_float=Decimal, parse_int=Decimal)
         canonical = json.dumps(value, sort_keys=True, default=_number).encode()
     except (ValueError, ArithmeticError, RecursionError):
-        canonical = body  # is refused anyway
-    return hashlib.sha256(b"\n".join([request.method.encode(), request.path.encode(), canonical])).digest()
+        canonical = body  # lines, or what is refused anyway
+    # JSON goes without its media type: the keys of earlier releases did.
+    media_type = [request.mimetype] if body and request.mimetype and not request.is_json else []
+    parts = [part.encode() for part in (request.method, request.path, *media_type)]
+    return hashlib.sha256(b"\n".join([*parts, canonical])).digest()
 
 
 def _number(value: Decimal) -> dict[str, str]:

@@ -14,6 +14,7 @@ CALL = {
     "uniqueid": "1622815952.3252", "source": "0899123456", "destination": "0123456789",
     "start_time": "2021-06-04 21:12:59", "end_time": "2021-06-04 21:13:37", "amount": 285,
 }  # fmt: skip
+LINES = "application/x-ndjson"
 DAY = "start_date=2021-06-04%2000:00:00&end_date=2021-06-04%2023:59:59"
 
 
@@ -122,6 +123,18 @@ def test_with_a_key_the_whole_is_answered_again_and_not_carried_out_again(api, e
     assert (again.body, again.headers["Idempotency-Replayed"]) == (first.body, "true")
     assert [each["duplicate"] for each in again.json["data"]] == [False, False]
     assert stream(engine, payer).balance == 430
+
+
+def test_a_call_and_the_same_call_as_a_line_are_two_requests(api, engine, payer):
+    line = json.dumps(CALL).encode()
+    for first, second in [("application/json", LINES), (LINES, "application/json")]:
+        keyed = {"headers": {"Idempotency-Key": uuid.uuid4().hex}, "raw": line}
+        told = api.call("POST", "/v1/call/log", content_type=first, **keyed)
+        again = api.call("POST", "/v1/call/log", content_type=f"{first}; charset=utf-8", **keyed)
+        assert (again.status, again.body, again.headers["Idempotency-Replayed"]) == (200, told.body, "true")
+        other = api.call("POST", "/v1/call/log", content_type=second, **keyed)
+        assert (other.status, other.error) == (422, "Idempotency-Key: used already for another request")
+    assert stream(engine, payer).balance == 715
 
 
 def test_unmatched_calls_are_listed_of_any_time_and_charged_when_their_source_is_known(api, engine, customer):

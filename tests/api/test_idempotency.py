@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import tracemalloc
 import uuid
@@ -306,6 +307,20 @@ def test_as_many_keyed_bulks_as_there_are_connections_do_not_wait_for_each_other
         )
         assert [answer.status for answer in answers] == [200] * callers, [answer.body for answer in answers]
     assert small.get(f"/v1/customer/{customers[0]}").json["credit"] == len(rounds) * callers
+
+
+def test_keys_of_earlier_releases_stay_good_with_json_and_with_no_body(api, engine, client_id, rich):
+    requests = [
+        ("body", f"/v1/customer/{rich}/credit/add", b'{"credit": 1}', b'{"credit": {"number": "1e0"}}'),
+        ("none", f"/v1/hold/hold_{rich}_2/release", None, b""),
+    ]
+    for key, path, raw, content in requests:
+        for media_type in ("application/json; charset=utf-8", "application/merge-patch+json"):
+            answer = api.call("PUT", path, raw=raw, content_type=media_type, headers={"Idempotency-Key": key})
+            assert answer.status == 200
+        [kept] = rows(engine, "SELECT fingerprint FROM idempotency_key WHERE client_id = :c AND key = :k",
+                      c=client_id, k=key)  # fmt: skip
+        assert bytes(kept.fingerprint) == hashlib.sha256(b"PUT\n%b\n%b" % (path.encode(), content)).digest()
 
 
 def test_one_number_in_two_spellings_is_one_request(api, customer):
