@@ -10,10 +10,10 @@ from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, Date, Engine, cast, func, literal, select
+from sqlalchemy import CTE, BigInteger, ColumnElement, Date, Engine, Subquery, cast, func, literal, select, true
 
 from service.calls.wanted import Wanted
-from service.db.transaction import snapshot
+from service.db.transaction import reading
 from service.models import CallRecord
 
 _C = CallRecord
@@ -52,14 +52,34 @@ def summarize(
 ) -> Summary:
     """Days in their order (as the clocks of `timezone` have them), other groups by what they cost, most first."""
     key = _key(group_by, timezone).label("key")
-    grouped = select(key, *_SUMS).where(*wanted.conditions()).group_by(key).subquery()
-    order = [grouped.c.key] if group_by is GroupBy.DAY else [grouped.c.amount.desc(), grouped.c.key]
-    page = select(grouped).order_by(*order).limit(limit).offset(offset)
-    with snapshot(engine) as connection:
-        everything = connection.execute(select(*_SUMS).where(*wanted.conditions())).one()
-        total = connection.scalar(select(func.count()).select_from(grouped)) or 0
-        groups = [Sum(*row) for row in connection.execute(page)]
-    return Summary(groups, total, Sum(None, *everything))
+    grouped = select(key, *_SUMS).where(*wanted.conditions()).group_by(key).cte("grouped")
+    page = select(grouped).order_by(*_order(group_by, grouped)).limit(limit).offset(offset).cte("page")
+    # Also a page of no groups has a row: what all calls come to.
+    everything = _all(grouped)
+    query = select(everything, page).outerjoin_from(everything, page, true()).order_by(*_order(group_by, page))
+    with reading(engine) as connection:
+        rows = connection.execute(query).all()
+    groups = [Sum(*row[4:]) for row in rows if row.calls is not None]
+    return Summary(groups, rows[0].groups, Sum(None, *rows[0][1:4]))
+
+
+def _all(grouped: CTE) -> Subquery:
+    """How many groups there are, and what they come to."""
+    c = grouped.c
+    return (
+        select(
+            func.count().label("groups"),
+            cast(func.coalesce(func.sum(c.calls), 0), BigInteger).label("all_calls"),
+            cast(func.coalesce(func.sum(c.seconds), 0), BigInteger).label("all_seconds"),
+            func.coalesce(func.sum(c.amount), 0).label("all_amount"),
+        )
+        .select_from(grouped)
+        .subquery("everything")
+    )
+
+
+def _order(group_by: GroupBy, groups: CTE) -> list[ColumnElement[Any]]:
+    return [groups.c.key] if group_by is GroupBy.DAY else [groups.c.amount.desc(), groups.c.key]
 
 
 def _key(group_by: GroupBy, timezone: ZoneInfo) -> ColumnElement[Any]:

@@ -157,6 +157,19 @@ class TestSummary:
         assert [each["source"] for each in found["data"]] == ["0900"]
         assert (found["total"], found["sum"]["calls"]) == (3, 3)
 
+    @pytest.mark.parametrize("group_by", ["day", "customer", "source", "destination"])
+    @pytest.mark.parametrize("query", ["", "destination=849", "unmatched=true"])
+    def test_pages_hold_every_group_once_and_each_says_what_all_come_to(self, api, group_by, query):
+        whole = self.summary(api, f"{query}&group_by={group_by}&limit=100")
+        pages = [self.summary(api, f"{query}&group_by={group_by}&limit=1&offset={n}") for n in range(whole["total"])]
+        assert [group for page in pages for group in page["data"]] == whole["data"]
+        beyond = self.summary(api, f"{query}&group_by={group_by}&offset=100")
+        assert beyond["data"] == []
+        for page in [*pages, beyond]:
+            assert (page["total"], page["sum"]) == (len(whole["data"]), whole["sum"])
+        for what in ("calls", "seconds", "amount"):
+            assert sum(group[what] for group in whole["data"]) == whole["sum"][what]
+
     def test_it_takes_the_same_period_as_the_log(self, api):
         answer = api.get(f"/v1/call/summary?start_date=2021-01-01%2000:00:00&end_date={quote('2021-03-01 00:00:00')}")
         assert (answer.status, answer.error) == (400, "date range must be in 31 days")

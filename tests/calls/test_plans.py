@@ -7,6 +7,7 @@ import re
 import uuid
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import event, text
@@ -17,6 +18,7 @@ from service.calls.read import calls_after, list_calls
 from service.calls.rematch import _BY_INDEX as BY_INDEX
 from service.calls.rematch import _FIND as FIND_UNMATCHED
 from service.calls.rematch import _SETTLE as SETTLE
+from service.calls.summary import GroupBy, summarize
 from service.calls.wanted import Wanted
 from service.db.engine import make_engine
 from service.db.transaction import reading, transaction
@@ -125,6 +127,15 @@ def test_a_page_of_a_whole_month_reads_an_index_of_that_month_and_far_down_no_mo
     assert "Sort" not in plan
     assert partitions(plan) == {"call_record_2023_03"}
     assert max(int(rows) for rows in re.findall(r"actual time=\S+ rows=(\d+)", plan)) <= 10 + 4, plan
+
+
+@pytest.mark.parametrize("group_by", GroupBy)
+@pytest.mark.parametrize("offset", [0, 1_000_000])
+def test_a_summary_reads_the_calls_of_its_period_once(own, group_by, offset):
+    wanted = Wanted(own.client, MONTH)
+    [plan] = plans(own, lambda: summarize(own.engine, wanted, group_by, ZoneInfo("UTC"), limit=10, offset=offset))
+    assert len(re.findall(r" on call_record_\d{4}_\d\d ", plan)) == 1, plan
+    assert partitions(plan) == {"call_record_2023_03"}, plan
 
 
 def test_who_looks_for_unmatched_calls_reads_only_those(own):
