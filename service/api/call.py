@@ -18,7 +18,7 @@ from service.api.parsing import Blueprint
 from service.api.schemas import call_examples as examples
 from service.api.schemas import examples as reference
 from service.api.schemas.call import CURSOR, CallPage, CallQuery, SummaryPage, SummaryQuery
-from service.calls.period import period
+from service.calls.period import Period, period
 from service.calls.read import CallView, Place, calls_after, count_calls, list_calls
 from service.calls.sheet import COLUMNS, row_of
 from service.calls.summary import GroupBy, Sum, summarize
@@ -42,7 +42,8 @@ def get_call_log(query: dict[str, Any]) -> Response:
     API dùng để lấy danh sách các cuộc gọi và số tiền theo khoảng thời gian. `Accept: text/csv` gives all of them as
     CSV, with more columns.
     """
-    wanted = wanted_of(query)
+    ever = query.get("unmatched", False) and query.keys().isdisjoint({"start_date", "end_date"})
+    wanted = _wanted(query, None if ever else _period(query))
     if wants_csv():
         return _listing(wanted).answer(_place(query.get("after")), None)
     if "after" in query:
@@ -67,7 +68,12 @@ def get_summary(query: dict[str, Any]) -> Response:
     group_by: GroupBy = query["group_by"]
     timezone = services().config.timezone
     found = summarize(
-        services().engine, wanted_of(query), group_by, timezone, limit=query["limit"], offset=query["offset"]
+        services().engine,
+        _wanted(query, _period(query)),
+        group_by,
+        timezone,
+        limit=query["limit"],
+        offset=query["offset"],
     )
     return answer(
         {
@@ -92,13 +98,15 @@ def _page_after(wanted: Wanted, after: Place | None, limit: int) -> Response:
     )
 
 
-def wanted_of(query: dict[str, Any]) -> Wanted:
-    """Which calls a query wants. Raises Invalid, CustomerNotFound, AmbiguousReference."""
-    start, end, unmatched = query.get("start_date"), query.get("end_date"), query.get("unmatched", False)
-    ever = unmatched and start is None and end is None
-    when = None if ever else period(start, end, clock.now(), services().config.timezone)
+def _period(query: dict[str, Any]) -> Period:
+    return period(query.get("start_date"), query.get("end_date"), clock.now(), services().config.timezone)
+
+
+def _wanted(query: dict[str, Any], when: Period | None) -> Wanted:
+    """Which calls of a period a query wants. Raises CustomerNotFound, AmbiguousReference."""
     names = ("source", "destination", "disposition", "min_duration")
-    wanted = Wanted(holder().client_id, when, unmatched=unmatched, **{name: query.get(name) for name in names})
+    narrowed = {name: query.get(name) for name in names}
+    wanted = Wanted(holder().client_id, when, unmatched=query.get("unmatched", False), **narrowed)
     return of_customer(services().engine, wanted, query["customer"]) if "customer" in query else wanted
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+from datetime import timedelta
 from decimal import Decimal
 from urllib.parse import quote
 
 import pytest
+
+from service import clock
+from tests.support.client import add_call
 
 DAYS = "start_date=2021-06-01%2000:00:00&end_date=2021-06-30%2023:59:59"
 CALLS = [  # uniqueid, day and time, source, destination, seconds, amount, disposition
@@ -169,6 +173,13 @@ class TestSummary:
             assert (page["total"], page["sum"]) == (len(whole["data"]), whole["sum"])
         for what in ("calls", "seconds", "amount"):
             assert sum(group[what] for group in whole["data"]) == whole["sum"][what]
+
+    def test_without_dates_it_is_todays_also_of_those_that_are_unmatched(self, api, engine, client_id):
+        for fields in ({"start_time": clock.now() - timedelta(days=2)}, {}, {}):
+            add_call(engine, client_id, source="0900", **fields)
+        assert api.get("/v1/call/log?unmatched=true").json["total"] == 4
+        found = api.get("/v1/call/summary?unmatched=true&group_by=source").json
+        assert found["data"] == [{"source": "0900", "calls": 2, "seconds": 0, "amount": 2}]
 
     def test_it_takes_the_same_period_as_the_log(self, api):
         answer = api.get(f"/v1/call/summary?start_date=2021-01-01%2000:00:00&end_date={quote('2021-03-01 00:00:00')}")

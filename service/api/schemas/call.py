@@ -20,6 +20,7 @@ from service.calls.summary import GroupBy
 CURSOR = "call"
 MAX_CALLS = 1_000
 
+UNMATCHED = "`true`: only calls whose customer is not known, which nobody was charged for"
 WHEN = "`YYYY-MM-DD HH:MM:SS` in the configured time zone, or RFC 3339 (Tìm kiếm call log theo khoảng thời gian)."
 
 
@@ -64,17 +65,13 @@ class CallFilter(NarrowedDown):
     min_duration = Whole(
         0, LONGEST_SECONDS, metadata={"description": "Only calls that lasted so many seconds, or more.", "example": 1}
     )
-    unmatched = QueryFlag(
-        metadata={
-            "description": "`true`: only calls whose customer is not known, which nobody was charged for; without "
-            "dates, of any time.",
-        }
-    )
+    unmatched = QueryFlag(metadata={"description": f"{UNMATCHED}."})
 
 
 class CallQuery(CallFilter, Page):
     """A page of calls: by `offset`, or after a cursor."""
 
+    unmatched = QueryFlag(metadata={"description": f"{UNMATCHED}; without dates, of any time."})
     after = Cursor(
         CURSOR,
         2,
