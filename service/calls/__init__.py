@@ -10,5 +10,6 @@ The tour:
 `wanted`      which calls are wanted: one set of conditions for lists, sums and exports
 `read`        pages and totals, at a cost that does not grow with the log
 `summary`     what calls come to, by day, customer, source or destination
+`file`        calls that come in a file, with a tour of its own
 `export`      calls of any period as a file; `export_turn` writes it, `sheet` has its columns
 """

@@ -9,7 +9,7 @@ from typing import IO
 
 import click
 
-from service.calls.csv_import import Batch
+from service.calls.file.bring import Batch
 from service.money import as_json
 
 SHOWN = 20  # refused lines; a report has all of them

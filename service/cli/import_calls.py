@@ -13,12 +13,12 @@ from click.exceptions import Exit
 
 from service.access.keys import find_client
 from service.api.context import services
-from service.calls.csv_file import CallFile, Form, read_calls
-from service.calls.csv_import import import_calls
-from service.calls.csv_layout import needs_header, read_mapping
-from service.calls.csv_lines import check_encoding
-from service.calls.csv_source import Source, opened
-from service.calls.price import DECIMALS, DIGITS, MINUTE, Rate, read_amount
+from service.calls.file.bring import import_calls
+from service.calls.file.layout import needs_header, read_mapping
+from service.calls.file.lines import check_encoding
+from service.calls.file.price import DECIMALS, DIGITS, MINUTE, Rate, read_amount
+from service.calls.file.rows import CallFile, Form, read_calls
+from service.calls.file.source import Source, opened
 from service.cli.call_outcomes import Outcomes
 from service.cli.imports import group
 from service.cli.progress import progress_bar

@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.calls.call import NewCall
-from service.calls.csv_file import Form, read_calls
-from service.calls.csv_layout import CDR_CSV, layout_by_header, layout_by_place, needs_header, read_mapping
-from service.calls.csv_lines import LONGEST_LINE, check_encoding, records
-from service.calls.csv_source import opened
-from service.calls.price import Rate
+from service.calls.file.layout import CDR_CSV, layout_by_header, layout_by_place, needs_header, read_mapping
+from service.calls.file.lines import LONGEST_LINE, check_encoding, records
+from service.calls.file.price import Rate
+from service.calls.file.rows import Form, read_calls
+from service.calls.file.source import opened
 from service.errors import Invalid
 from tests.support.cdr import cdr_line
 

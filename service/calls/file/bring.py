@@ -2,7 +2,7 @@
 
 Each batch is a transaction: what was killed in the middle has brought some batches whole and nothing else, and brought
 again it charges only what is missing. A file whose lines don't say which leg they are is looked at by content, see
-`csv_legs`.
+`legs`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from itertools import islice
 from sqlalchemy import Connection, Engine
 
 from service.calls.call import NewCall, Stored
-from service.calls.csv_file import Line
-from service.calls.csv_legs import any_taken, known_legs, take_turn
+from service.calls.file.legs import any_taken, known_legs, take_turn
+from service.calls.file.rows import Line
 from service.calls.ingest import Outcome, ingest
 from service.db.transaction import transaction
 from service.errors import Conflict, Refusal, Unavailable

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.calls.price import Rate, read_amount
+from service.calls.file.price import Rate, read_amount
 from service.errors import Invalid
 
 MONEY = st.decimals(0, 10**6, places=5)

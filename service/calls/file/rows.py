@@ -23,10 +23,10 @@ from service.calls.call import (
     NewCall,
     new_call,
 )
-from service.calls.csv_layout import Layout, layout_by_header, layout_by_place
-from service.calls.csv_lines import Record, records
+from service.calls.file.layout import Layout, layout_by_header, layout_by_place
+from service.calls.file.lines import Record, records
+from service.calls.file.price import Rate, read_amount
 from service.calls.period import read_moment
-from service.calls.price import Rate, read_amount
 from service.errors import Invalid
 
 DERIVED = "csv-"  # how a uniqueid begins that was made from the line itself

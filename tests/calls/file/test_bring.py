@@ -9,12 +9,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from service.calls import csv_import, csv_legs
-from service.calls.csv_file import Form, read_calls
-from service.calls.csv_import import BATCH, import_calls
-from service.calls.csv_layout import needs_header, read_mapping
+from service.calls.file import bring as bring_module
+from service.calls.file import legs as legs_module
+from service.calls.file.bring import BATCH, import_calls
+from service.calls.file.layout import needs_header, read_mapping
+from service.calls.file.price import Rate
+from service.calls.file.rows import Form, read_calls
 from service.calls.ingest import ingest
-from service.calls.price import Rate
 from service.db.transaction import transaction
 from service.errors import Unavailable
 from service.ledger.command import Caller
@@ -115,7 +116,7 @@ class TestLegs:
         assert legs(engine, client_id) == sorted((f"1.{number // 3}", number % 3) for number in range(60))
 
     def test_in_other_pieces_and_another_order(self, bring, payer, monkeypatch):
-        monkeypatch.setattr(csv_import, "BATCH", 7)
+        monkeypatch.setattr(bring_module, "BATCH", 7)
         lines = [cdr_line(uniqueid=f"1.{number % 9}", dst=f"{number}", billsec=1) for number in range(50)]
         assert bring("".join(lines[:33])) == outcome(stored=33, charged=33)
         random.Random(1).shuffle(lines)
@@ -156,7 +157,7 @@ class TestLegs:
                     ingest(other, Caller(client_id, "key:1"), [meanwhile.pop()])
             return ingest(tx, caller, calls)
 
-        monkeypatch.setattr(csv_import, "ingest", as_the_api_may)
+        monkeypatch.setattr(bring_module, "ingest", as_the_api_may)
         mine = cdr_line(uniqueid="1.1", dst="111", billsec=5)
         assert bring(mine + theirs) == outcome(stored=1, charged=5, duplicates=1)
         assert stream(engine, payer).balance == CREDIT - 8
@@ -191,7 +192,7 @@ def test_a_dry_run_tells_the_same_and_writes_nothing(bring, engine, client_id, p
 
 
 def test_imports_of_the_same_file_at_once_charge_each_call_once(bring, engine, payer, monkeypatch):
-    monkeypatch.setattr(csv_import, "BATCH", 20)
+    monkeypatch.setattr(bring_module, "BATCH", 20)
     lines = [cdr_line(uniqueid=f"1.{number % 40}", dst=f"{number}", billsec=1) for number in range(200)]
     shuffled = random.Random(2).sample(lines, len(lines))
     found = at_once(*(lambda order=order: bring("".join(order)) for order in (lines, lines, shuffled)))
@@ -202,7 +203,7 @@ def test_imports_of_the_same_file_at_once_charge_each_call_once(bring, engine, p
 
 
 def test_a_batch_is_tried_again_when_the_database_was_away(bring, payer, monkeypatch):
-    monkeypatch.setattr(csv_import, "PAUSE", 0)
+    monkeypatch.setattr(bring_module, "PAUSE", 0)
     failures = [Unavailable(), Unavailable()]
 
     def at_last(tx, caller, calls):
@@ -210,17 +211,17 @@ def test_a_batch_is_tried_again_when_the_database_was_away(bring, payer, monkeyp
             raise failures.pop()
         return ingest(tx, caller, calls)
 
-    monkeypatch.setattr(csv_import, "ingest", at_last)
+    monkeypatch.setattr(bring_module, "ingest", at_last)
     assert bring(cdr_line()) == outcome(stored=1, charged=38)
 
 
 def test_a_database_that_stays_busy_is_said_and_the_file_can_be_brought_later(
     bring, engine, client_id, payer, monkeypatch
 ):
-    monkeypatch.setattr(csv_import, "PAUSE", 0)
-    monkeypatch.setattr(csv_legs, "TURN_TIMEOUT", "10ms")
+    monkeypatch.setattr(bring_module, "PAUSE", 0)
+    monkeypatch.setattr(legs_module, "TURN_TIMEOUT", "10ms")
     with transaction(engine) as tx:
-        csv_legs.take_turn(tx, client_id)
+        legs_module.take_turn(tx, client_id)
         with pytest.raises(Unavailable):
             bring(cdr_line())
     assert bring(cdr_line())["stored"] == 1
