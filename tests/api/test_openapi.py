@@ -113,7 +113,7 @@ def hammer(operation, tenant):
     """Call an operation with what the document allows; the statuses that came back."""
     seen = set()
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(case=operation.as_strategy(), ref=REFS)
     def check(case, ref):
         if ref != "nobody":
