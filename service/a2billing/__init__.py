@@ -5,7 +5,7 @@
 `values`    one value at a time: dates, money, flags
 `raw`, `convert`    a raw row becomes ours, or the reason why it can't
 `groups`, `cards`, `caller_ids`, `calls`, `refills`    what of a page is new, known or changed; write it
-`known_cards`    a card that was imported before and has changed since
+`known_cards`    a card that was imported before and has changed since; `renewal` one that expired meanwhile
 `report`    what became of every row
 `importer`  the run: phase by phase, page by page, a transaction each
 

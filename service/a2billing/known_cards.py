@@ -18,6 +18,7 @@ from service.a2billing.batch import Batch
 from service.a2billing.convert import Card
 from service.a2billing.names import TakenNames
 from service.a2billing.profile import profile_of, write_profiles
+from service.a2billing.renewal import Expired, expired_among
 from service.a2billing.report import Outcome, Remark
 from service.ledger.append import append_within, appended
 from service.ledger.command import Command, Why, import_credit, set_limits, set_status
@@ -92,10 +93,9 @@ def bring_known(tx: Connection, batch: Batch, pairs: Sequence[tuple[Card, Import
 def _change(
     tx: Connection, batch: Batch, differing: Sequence[tuple[Card, Imported, Imported]], outcome: Outcome
 ) -> None:
-    heads = _heads(
-        tx, batch, [now.customer_id for _, before, now in differing if _of_ledger(now) != _of_ledger(before)]
-    )
-    plans = [plan(batch, before, now, heads.get(now.customer_id)) for _, before, now in differing]
+    heads = _heads(tx, batch, [now.customer_id for _, _, now in differing])
+    expired = expired_among(tx, heads)
+    plans = [_planned(batch, each, heads[each[1].customer_id], expired.get(each[1].customer_id)) for each in differing]
     _rename(tx, batch, [(card, before, each) for (card, before, _), each in zip(differing, plans, strict=True)])
     changed = [each for (_, before, _), each in zip(differing, plans, strict=True) if each.becomes != before]
     outcome.changed += len(changed)
@@ -114,12 +114,24 @@ def _change(
     remember(tx, batch, [each.becomes for each in changed])
 
 
-def plan(batch: Batch, before: Imported, now: Imported, head: Row[Any] | None) -> Plan:
-    """What to do about a card that has changed. `head` is its customer's stream where the ledger is concerned. Pure."""
+def _planned(batch: Batch, each: tuple[Card, Imported, Imported], head: Row[Any], expired: Expired | None) -> Plan:
+    card, before, now = each
+    active = now.status == before.status == Status.ACTIVE
+    if expired is None or not active or not expired.is_renewed_by(card.new):
+        return plan(batch, before, now, head)
+    made = plan(batch, before, now, head, renewed=expired.by_itself)
+    if not expired.by_itself:
+        detail = f"status: {now.status} in A2Billing, which has renewed it, {head.status} here"
+        made.left.append(Remark(card.id, f"status {CHANGED_HERE}", detail))
+    return made
+
+
+def plan(batch: Batch, before: Imported, now: Imported, head: Row[Any], *, renewed: bool = False) -> Plan:
+    """What to do about a card that has changed. `head` is its customer's stream; who is `renewed` expired here by
+    itself and is to be active again. Pure.
+    """
     made = Plan(replace(now, **{name: getattr(before, name) for name in LEDGERS_OWN}))
-    if head is None:
-        return made
-    write: dict[str, _Value] = {}
+    write: dict[str, _Value] = {"status": now.status} if renewed else {}
     for name in LEDGERS_OWN:
         value, then, here = getattr(now, name), getattr(before, name), getattr(head, name)
         if value == then:
@@ -172,14 +184,8 @@ def _rename(tx: Connection, batch: Batch, changed: Sequence[tuple[Card, Imported
 
 def _heads(tx: Connection, batch: Batch, customers: Sequence[int]) -> dict[int, Row[Any]]:
     """The streams' heads; in earnest locked, in the ledger's own order, so that what is planned still holds."""
-    if not customers:
-        return {}
     rows = tx.execute(_HEADS if batch.dry else _LOCK_HEADS, {"ids": list(customers)})
     return {row.customer_id: row for row in rows}
-
-
-def _of_ledger(card: Imported) -> tuple[_Value, ...]:
-    return card.credit, card.status, card.creditlimit, card.credit_notification
 
 
 def remember(tx: Connection, batch: Batch, cards: Sequence[Imported]) -> None:

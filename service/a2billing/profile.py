@@ -52,7 +52,7 @@ _WRITE = text("""
     SET activated = card.activated, type_paid = card.type_paid, id_group = card.id_group,
         enableexpire = card.enableexpire, expiredays = card.expiredays,
         creationdate = coalesce(card.created, c.creationdate), expirationdate = card.expiration,
-        firstusedate = least(c.firstusedate, card.first_use), lastuse = greatest(c.lastuse, card.last_use)
+        firstusedate = coalesce(card.first_use, c.firstusedate), lastuse = greatest(c.lastuse, card.last_use)
     FROM unnest(
         CAST(:ids AS bigint[]), CAST(:activated AS bool[]), CAST(:types AS smallint[]), CAST(:groups AS bigint[]),
         CAST(:enableexpires AS smallint[]), CAST(:expiredays AS int[]), CAST(:created AS timestamptz[]),

@@ -9,6 +9,7 @@ from threading import Thread
 import pytest
 from sqlalchemy import text
 
+from service.customers.expiry import expire_customers
 from service.ledger.append import append_one, append_within
 from service.ledger.command import Caller, add_credit, set_credit, set_status
 from service.ledger.event import Status
@@ -85,6 +86,80 @@ def test_a_status_that_changed_here_is_left_while_the_credit_comes(brought, own_
     report = bring(brought, own_engine, home)
     assert reasons(report) == {("cc_card", 12): "status was changed here as well, and left"}
     assert (stream(own_engine, 12).status, stream(own_engine, 12).balance) == (0, 3)
+
+
+def expire_11(old, engine, home, **dates):
+    """Let the card's time be over here, while A2Billing says nothing of it."""
+    old.run(f"UPDATE cc_card SET {', '.join(f'{name} = :{name}' for name in dates)} WHERE id = 11", **dates)
+    bring(old, engine, home)
+    apply_everything(engine)
+    assert [each.customer_id for each in expire_customers(engine)] == [11]
+    apply_everything(engine)
+
+
+PAST, FUTURE = "2021-05-31 10:00:00", "2037-05-31 10:00:00"
+RENEWALS = [
+    ({"enableexpire": 1, "expirationdate": PAST}, {"expirationdate": FUTURE}),
+    ({"enableexpire": 1, "expirationdate": PAST}, {"enableexpire": 0}),
+    ({"enableexpire": 2, "expiredays": 3, "firstusedate": PAST}, {"firstusedate": FUTURE}),
+    ({"enableexpire": 3, "expiredays": 3, "creationdate": PAST}, {"expiredays": 30_000}),
+]
+
+
+@pytest.mark.parametrize(("before", "after"), RENEWALS)
+def test_who_expired_here_and_was_renewed_there_is_active_again(brought, own_engine, home, before, after):
+    expire_11(brought, own_engine, home, **before)
+    changes = {**after, "credit": 70, "typepaid": 1, "credit_notification": 90}
+    brought.run(f"UPDATE cc_card SET {', '.join(f'{name} = :{name}' for name in changes)} WHERE id = 11", **changes)
+    dry = bring(brought, own_engine, home, dry=True)
+    report = bring(brought, own_engine, home)
+    assert tally(report, "cc_card") == tally(dry, "cc_card") == (0, 2, 1, 0)
+    assert (stream(own_engine, 11).status, stream(own_engine, 11).balance) == (Status.ACTIVE, 70)
+    apply_everything(own_engine)
+    assert expire_customers(own_engine) == []
+    assert tally(bring(brought, own_engine, home), "cc_card") == (0, 3, 0, 0)
+    verify(own_engine)
+
+
+def test_who_expired_here_stays_so_while_nobody_renews_the_card(brought, own_engine, home):
+    expire_11(brought, own_engine, home, enableexpire=1, expirationdate=PAST)
+    brought.run("UPDATE cc_card SET id_group = 1, expirationdate = '2022-01-01 00:00:00' WHERE id = 11")
+    assert tally(bring(brought, own_engine, home), "cc_card") == (0, 2, 1, 0)
+    assert stream(own_engine, 11).status == Status.EXPIRED
+
+
+def test_who_was_expired_by_hand_stays_so_and_a_renewal_there_is_told_of(brought, own_engine, home):
+    expire_11(brought, own_engine, home, enableexpire=1, expirationdate=PAST)
+    for status in (Status.SUSPENDED, Status.EXPIRED):
+        changed_here(own_engine, home, set_status, "id:11", status)
+    brought.run("UPDATE cc_card SET expirationdate = :future WHERE id = 11", future=FUTURE)
+    report = bring(brought, own_engine, home)
+    assert reasons(report) == {("cc_card", 11): "status was changed here as well, and left"}
+    assert stream(own_engine, 11).status == Status.EXPIRED
+    brought.run("UPDATE cc_card SET id_group = 1 WHERE id = 11")
+    assert reasons(bring(brought, own_engine, home)) == {}
+
+
+def test_a_first_use_follows_the_card_and_one_that_was_made_here_counts_while_it_has_none(postgres, own_engine, home):
+    postgres.add("cc_card", id=1)
+    bring(postgres, own_engine, home)
+    here = datetime(2024, 1, 1, tzinfo=UTC)
+    rows(own_engine, "UPDATE customer SET firstusedate = :here WHERE id = 1 RETURNING id", here=here)
+    for there, first in ((None, here), ("2023-01-01", datetime(2023, 1, 1, tzinfo=UTC)), ("2025-01-01", None)):
+        postgres.run("UPDATE cc_card SET firstusedate = :there, id_group = id_group + 1", there=there)
+        bring(postgres, own_engine, home)
+        assert projection(own_engine, 1).firstusedate == (first or datetime(2025, 1, 1, tzinfo=UTC))
+
+
+def test_the_last_use_of_the_two_counts(postgres, own_engine, home):
+    postgres.add("cc_card", id=1, lastuse="2024-01-01")
+    bring(postgres, own_engine, home)
+    here = datetime(2025, 1, 1, tzinfo=UTC)
+    rows(own_engine, "UPDATE customer SET lastuse = :here WHERE id = 1 RETURNING id", here=here)
+    for there, last in (("2024-06-01", here), ("2026-01-01", datetime(2026, 1, 1, tzinfo=UTC))):
+        postgres.run("UPDATE cc_card SET lastuse = :there", there=there)
+        bring(postgres, own_engine, home)
+        assert projection(own_engine, 1).lastuse == last
 
 
 def test_what_the_ledger_does_not_keep_follows_the_card(brought, own_engine, home):
