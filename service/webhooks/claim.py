@@ -21,11 +21,11 @@ from sqlalchemy import Connection, Engine, Row, text
 
 from service.db.transaction import transaction
 from service.webhooks.allot import Address, Breaker, Limits, Waiting, allot
-from service.webhooks.due import has_due
+from service.webhooks.due import Due, look
 from service.webhooks.order import Customers, lock_heads
 from service.webhooks.schedule import MAX_ATTEMPTS
 
-PRIORITIES = (0, 1)  # first attempts and what our own processes dropped; retries
+FIRST, RETRY = PRIORITIES = (0, 1)  # first attempts and what our own processes dropped; retries
 WINDOW = 256  # endpoints that one claim looks at per priority, at most: a descent of an index each
 ROUNDS = 4  # of quotas in one claim: an endpoint may turn out to be owed less than it may have
 STEP = 64  # endpoints that are looked up at once: most claims are full before there are more
@@ -86,12 +86,13 @@ class Rotation:
 
 def claim(engine: Engine, limits: Limits, rotation: Rotation) -> Claimed:
     """Take deliveries that are due, and note an attempt for each before anything is sent. Raises Unavailable."""
-    if not has_due(engine):
+    due = look(engine)
+    if not due:
         return Claimed()
     with transaction(engine) as tx:
         tx.execute(_TAKE_TURN, {"key": _TURN})
-        abandoned = tx.execute(_ABANDON_EXPIRED, {"max_attempts": MAX_ATTEMPTS}).rowcount
-        picked = _pick(tx, limits, rotation)
+        abandoned = tx.execute(_ABANDON_EXPIRED, {"max_attempts": MAX_ATTEMPTS}).rowcount if due.expired else 0
+        picked = _pick(tx, limits, rotation, _priorities(due))
         claims, skipped = _lease(tx, picked, limits.lease) if picked else ((), 0)
     return Claimed(claims, abandoned, skipped)
 
@@ -99,9 +100,17 @@ def claim(engine: Engine, limits: Limits, rotation: Rotation) -> Claimed:
 _Key = tuple[Address, uuid.UUID]
 
 
-def _pick(tx: Connection, limits: Limits, rotation: Rotation) -> list[_Key]:
+def _priorities(due: Due) -> Iterator[int]:
+    """What is worth a walk. What was abandoned is a first attempt once more."""
+    if due.first or due.expired:
+        yield FIRST
+    if due.retries:
+        yield RETRY
+
+
+def _pick(tx: Connection, limits: Limits, rotation: Rotation, priorities: Iterable[int]) -> list[_Key]:
     picked: list[_Key] = []
-    for priority in PRIORITIES:
+    for priority in priorities:
         seen: list[Waiting] = []
         walk = _noting(_walk(tx, priority, rotation.after(priority)), seen)
         for _ in range(ROUNDS):
