@@ -10,6 +10,7 @@ dates that do not exist, decimals exact, and text in whatever encoding it was st
 
 from __future__ import annotations
 
+import configparser
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,6 +19,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import psycopg
 from sqlalchemy import (
     ColumnElement,
+    Connection,
     DateTime,
     Engine,
     LargeBinary,
@@ -49,6 +51,10 @@ READ_TIMEOUT = 300  # seconds for a page: MyISAM makes readers wait for whoever 
 SINCE_MARGIN = timedelta(days=2)  # the exact look at a moment is ours; this only spares the way
 NO_DATE = datetime(FIRST_YEAR, 1, 1)  # noqa: DTZ001  as the wall clock there shows it; before it nothing is a date
 BEFORE_ALL = -(2**63)
+
+OPTION_NOT_UNDERSTOOD = (
+    "the address of the A2Billing database has an option that is not known, or a value it can't have"
+)
 
 _Query = Select[*tuple[Any, ...]]
 
@@ -107,6 +113,12 @@ class Source:
         )
         return (int(row.first), int(row.last)) if row.first is not None else (0, 0)
 
+    def highest_id(self, of: SourceTable[Any], below: int) -> int:
+        """The highest id of a table among those below a number; 0 for none."""
+        query: _Query = select(func.max(column("id")).label("last")).select_from(_table(of)).where(column("id") < below)
+        ((last,),) = _rows(self._engine, query)
+        return max(int(last or 0), 0)
+
     def clock(self) -> datetime:
         """What the clock on the database's wall shows now: no zone."""
         ((now,),) = _rows(self._engine, select(func.now() if self._is_mysql else literal_column("LOCALTIMESTAMP")))
@@ -154,7 +166,7 @@ class Source:
 
     def _since(self, moment: str, since: datetime) -> ColumnElement[bool]:
         when: ColumnElement[datetime] = column(moment, DateTime)
-        return or_(when >= since - SINCE_MARGIN, when < NO_DATE, when.is_(None))
+        return or_(when >= max(since, NO_DATE) - SINCE_MARGIN, when < NO_DATE, when.is_(None))
 
     @property
     def _is_mysql(self) -> bool:
@@ -180,21 +192,36 @@ def _engine(address: str) -> Engine:
     driver = _DRIVERS.get(url.drivername)
     if driver is None or not url.database:
         raise Invalid("the A2Billing database must be named as in mysql://user@host/name or postgres://user@host/name")
-    mysql = driver.startswith("mysql")
+    if "@" in f"{url.host}{url.database}" or "/" in url.database:
+        raise Invalid("percent-encode the password in the address of the A2Billing database: @ is %40, / is %2F")
+    try:
+        return _engine_of(url.set(drivername=driver), mysql=driver.startswith("mysql"))
+    except _BAD_OPTION:
+        raise Invalid(OPTION_NOT_UNDERSTOOD) from None
+
+
+def _engine_of(url: URL, *, mysql: bool) -> Engine:
     engine = create_engine(
-        url.set(drivername=driver),
+        url,
         isolation_level="AUTOCOMMIT",
         pool_size=1,
         max_overflow=0,
         pool_pre_ping=True,  # a page may take long to write, and servers hang up on who is idle
         hide_parameters=True,
-        connect_args=_MYSQL if mysql else _POSTGRES,
+        connect_args={**_MYSQL, **_password(url)} if mysql else _POSTGRES,
     )
     if not mysql:
         event.listen(engine, "connect", _set_up_postgres)
     return engine
 
 
+def _password(url: URL) -> dict[str, bytes]:
+    """In place of the one in the address, which PyMySQL would send in latin-1: nobody has set it so."""
+    return {"password": url.password.encode()} if url.password else {}
+
+
+# What drivers do about options that they don't know, or can't read.
+_BAD_OPTION = (TypeError, AttributeError, ValueError, LookupError, OSError, configparser.Error, sa.ArgumentError)
 _MYSQL: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT, "read_timeout": READ_TIMEOUT}
 # UTF-8 to begin with: for a database of no encoding the driver would hand out bytes where SQLAlchemy expects text.
 _POSTGRES: dict[str, Any] = {
@@ -237,12 +264,17 @@ def _table(of: SourceTable[Any]) -> TableClause:
 def _rows(engine: Engine, query: _Query) -> Sequence[Row[Any]]:
     """The rows of a short query. Raises Unavailable with the driver's own words."""
     try:
-        with engine.connect() as connection:
+        with _connected(engine) as connection:
             return connection.execute(query).all()
     except sa.DBAPIError as error:
         raise Unavailable(f"the A2Billing database cannot be read: {_words(error, engine.url)}") from None
-    except TypeError:  # an option in the address that the driver does not know
-        raise Invalid("the address of the A2Billing database has an option that is not known") from None
+
+
+def _connected(engine: Engine) -> Connection:
+    try:
+        return engine.connect()
+    except _BAD_OPTION:
+        raise Invalid(OPTION_NOT_UNDERSTOOD) from None
 
 
 def _words(error: sa.DBAPIError, url: URL) -> str:

@@ -44,7 +44,7 @@ class MariaDB(Server):
         return [
             SERVER, "--no-defaults", f"--datadir={self.data_dir / 'data'}", f"--port={port}",
             "--bind-address=127.0.0.1", f"--socket={self.data_dir / 's'}", f"--pid-file={self.data_dir / 'pid'}",
-            "--skip-grant-tables", "--skip-log-bin", "--innodb-flush-log-at-trx-commit=0", "--skip-innodb-doublewrite",
+            "--skip-name-resolve", "--skip-log-bin", "--innodb-flush-log-at-trx-commit=0", "--skip-innodb-doublewrite",
             "--innodb-buffer-pool-size=32M", "--key-buffer-size=8M", "--performance-schema=OFF",
             "--default-time-zone=+00:00", *_as_root(),
         ]  # fmt: skip
