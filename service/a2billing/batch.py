@@ -28,10 +28,13 @@ class Rehearsal:
 
 @dataclass(slots=True)
 class Batch:
-    """The run that a batch belongs to. `strangers` are cards that are others than those imported under their ids."""
+    """The run that a batch belongs to. `strangers` are cards that are others than those imported under their ids,
+    `highest_card` is the highest id that is to be kept.
+    """
 
     client_id: uuid.UUID
     dry: bool = False
+    highest_card: int = 0
     rehearsal: Rehearsal = field(default_factory=Rehearsal)
     strangers: set[int] = field(default_factory=set)
 

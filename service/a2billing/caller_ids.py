@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Row, text
 from service.a2billing.batch import Batch, without_card
 from service.a2billing.convert import CardCallerId
 from service.a2billing.report import Outcome, Remark
+from service.errors import Unavailable
 from service.ledger.append import append_within, appended
 from service.ledger.command import Why, add_caller_id
 
@@ -92,9 +93,10 @@ def _is_switched(now: CardCallerId, there: _Here, outcome: Outcome) -> bool:
 
 
 def _add(tx: Connection, batch: Batch, new: Sequence[CardCallerId], customers: Mapping[int, int]) -> list[int]:
-    """The customers that have been given caller ids."""
+    """The customers that have been given caller ids. Raises Unavailable where others were faster with a number."""
     owners = [customers[each.card_id] for each in new]
-    tx.execute(_INSERT, {"client": batch.client_id, "customers": owners, **_columns(new)})
+    if len(tx.execute(_INSERT, {"client": batch.client_id, "customers": owners, **_columns(new)}).all()) < len(new):
+        raise Unavailable
     why = Why("imported from A2Billing")
     commands = [add_caller_id(batch.caller, owner, each.cid, why) for owner, each in zip(owners, new, strict=True)]
     return [appended(outcome).customer_id for outcome in append_within(tx, commands)]
@@ -126,7 +128,9 @@ _INSERT = text("""
         SELECT :client, callerid_id, card_id, cid, activated FROM given
     )
     INSERT INTO caller_id (client_id, cid, customer_id, activated)
-    SELECT :client, cid, customer_id, activated FROM given
+    SELECT :client, cid, customer_id, activated FROM given ORDER BY cid
+    ON CONFLICT DO NOTHING
+    RETURNING cid
 """)
 _SWITCH = text("""
     WITH given AS (

@@ -91,7 +91,9 @@ def _take_legs(
 
 
 def _next_legs(tx: Connection, batch: Batch, calls: Sequence[CardCall]) -> dict[int, _Leg]:
-    """A free leg for each call, in the order of their ids."""
+    """A leg for each call, in the order of their ids, from the lowest free one on. Where legs have gaps, those that
+    follow may be taken; the first is free, so each turn takes one at least. Behind the highest there may be no number.
+    """
     rows = tx.execute(_FREE_LEGS, {"client": batch.client_id, "uniqueids": list({call.uniqueid for call in calls})})
     free = {row.uniqueid: row.leg for row in rows}
     legs = {}
@@ -113,8 +115,16 @@ _KNOWN = text("""
     WHERE client_id = :client AND call_id = ANY(CAST(:ids AS bigint[]))
 """)
 _FREE_LEGS = text("""
-    SELECT uniqueid, max(leg) + 1 AS leg FROM call_leg
-    WHERE client_id = :client AND uniqueid = ANY(CAST(:uniqueids AS text[])) GROUP BY uniqueid
+    SELECT l.uniqueid, CASE
+        WHEN count(*) = max(l.leg)::bigint + 1 THEN count(*)
+        WHEN min(l.leg) > 0 THEN 0
+        ELSE (SELECT min(a.leg) + 1 FROM call_leg a
+              WHERE a.client_id = :client AND a.uniqueid = l.uniqueid AND NOT EXISTS (
+                  SELECT FROM call_leg b
+                  WHERE b.client_id = :client AND b.uniqueid = l.uniqueid AND b.leg = a.leg::bigint + 1))
+    END AS leg
+    FROM call_leg l
+    WHERE l.client_id = :client AND l.uniqueid = ANY(CAST(:uniqueids AS text[])) GROUP BY l.uniqueid
 """)
 _TAKE_LEGS = text("""
     INSERT INTO call_leg (client_id, uniqueid, leg, fingerprint, start_time, call_id)

@@ -21,7 +21,9 @@ from service.errors import Unavailable
 from service.ledger.append import append_within, appended
 from service.ledger.command import Command, Why, import_credit, open_account
 
-KEPT_IDS_BELOW = 2**53  # what JSON's readers hold exactly; a higher id is no counter's
+# A higher id is no counter's. New ids begin above the highest that is kept, and JSON's readers hold numbers exactly up
+# to 2**53: with this, nearly all of them are left.
+KEPT_IDS_BELOW = 2**48
 
 
 def bring_cards(tx: Connection, batch: Batch, cards: Sequence[Card]) -> Outcome:
@@ -81,8 +83,8 @@ def _insert_customers(tx: Connection, batch: Batch, cards: Sequence[Card]) -> li
     wished = [card.id for card in cards if 0 < card.id < KEPT_IDS_BELOW]
     used = set(tx.scalars(_USED_IDS, {"ids": wished}))
     kept = set(wished) - used
-    if kept:
-        tx.execute(_IDS_ABOVE, {"id": max(kept)})
+    # Above all cards, not only these: an id that is drawn now must not be that of a card on a later page.
+    tx.execute(_IDS_ABOVE, {"id": max(kept | {batch.highest_card})})
     columns = {
         "ids": [card.id if card.id in kept else None for card in cards],
         "usernames": [card.new.username for card in cards],

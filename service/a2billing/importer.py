@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine, text
 from service.a2billing.batch import Batch
 from service.a2billing.caller_ids import bring_caller_ids
 from service.a2billing.calls import bring_calls
-from service.a2billing.cards import bring_cards
+from service.a2billing.cards import KEPT_IDS_BELOW, bring_cards
 from service.a2billing.convert import CardCall, Refill, call_of, caller_id_of, card_of, group_of, refill_of
 from service.a2billing.groups import bring_groups
 from service.a2billing.refills import bring_refills
@@ -79,7 +79,7 @@ class Run:
 
 def run_import(run: Run) -> None:
     """Bring everything over. Raises Unavailable, and what is committed by then stays."""
-    batch = Batch(run.client_id, dry=run.dry)
+    batch = Batch(run.client_id, dry=run.dry, highest_card=run.source.highest_id(CARDS, KEPT_IDS_BELOW))
     for phase in PHASES:
         first, last = run.source.bounds(phase.table)
         run.report.add(phase.table.name, Outcome())
@@ -90,8 +90,7 @@ def run_import(run: Run) -> None:
 def _run_phase(run: Run, batch: Batch, phase: Phase[Any, Any], first: int, advance: Callable[[int], None]) -> None:
     months: set[datetime] = set()
     read = first - 1
-    since = None if run.since is None else run.since.astimezone(run.zone).replace(tzinfo=None)
-    for upto, rows in run.source.pages(phase.table, phase.size, since):
+    for upto, rows in run.source.pages(phase.table, phase.size, _since_there(run)):
         unfit = Outcome()
         values = [value for value in _converted(phase, rows, run.zone, unfit) if _is_wanted(value, run.since)]
         if not run.dry:
@@ -103,6 +102,14 @@ def _run_phase(run: Run, batch: Batch, phase: Phase[Any, Any], first: int, advan
             run.ring(outcome.customers)
         advance(upto - read)
         read = upto
+
+
+def _since_there(run: Run) -> datetime | None:
+    """What a clock of A2Billing's showed at the moment that history is wanted from; None for all of it."""
+    try:
+        return None if run.since is None else run.since.astimezone(run.zone).replace(tzinfo=None)
+    except OverflowError:  # at the ends of the calendar: each row is looked at here anyway
+        return None
 
 
 def _converted(phase: Phase[Any, Value], rows: Sequence[Any], zone: ZoneInfo, unfit: Outcome) -> Iterator[Value]:

@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Connection, Row, text
+from sqlalchemy.exc import IntegrityError
 
 from service.a2billing.batch import Batch
 from service.a2billing.convert import Card
@@ -20,6 +21,7 @@ from service.a2billing.names import TakenNames
 from service.a2billing.profile import profile_of, write_profiles
 from service.a2billing.renewal import Expired, expired_among
 from service.a2billing.report import Outcome, Remark
+from service.errors import Unavailable
 from service.ledger.append import append_within, appended
 from service.ledger.command import Command, Why, import_credit, set_limits, set_status
 from service.ledger.event import Status
@@ -179,7 +181,14 @@ def _rename(tx: Connection, batch: Batch, changed: Sequence[tuple[Card, Imported
             made.left.append(Remark(card.id, whose))
         elif not batch.dry:
             names = {"id": before.customer_id, "username": card.new.username, "useralias": card.new.useralias}
-            tx.execute(_RENAME, names)
+            _execute_rename(tx, names)
+
+
+def _execute_rename(tx: Connection, names: dict[str, Any]) -> None:
+    try:
+        tx.execute(_RENAME, names)
+    except IntegrityError:  # somebody else was faster with a name, and the page is looked at again
+        raise Unavailable from None
 
 
 def _heads(tx: Connection, batch: Batch, customers: Sequence[int]) -> dict[int, Row[Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -93,6 +93,7 @@ def bring(
     since: datetime | None = None,
     dry: bool = False,
     csv: StringIO | None = None,
+    ring: Callable[[Sequence[int]], None] = lambda _: None,
 ) -> Report:
     """Import it."""
     report = Report(csv)
@@ -106,7 +107,7 @@ def bring(
                 zone=ZoneInfo(zone),
                 report=report,
                 progress=lambda *_: nullcontext(lambda _: None),
-                ring=lambda _: None,
+                ring=ring,
                 since=since,
                 dry=dry,
             )

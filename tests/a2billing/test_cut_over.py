@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
-from threading import Thread
 
 import pytest
-from sqlalchemy import text
 
 from service.customers.expiry import expire_customers
-from service.ledger.append import append_one, append_within
+from service.ledger.append import append_one
 from service.ledger.command import Caller, add_credit, set_credit, set_status
 from service.ledger.event import Status
 from service.ledger.proof.verify import verify
@@ -175,16 +173,6 @@ def test_what_the_ledger_does_not_keep_follows_the_card(brought, own_engine, hom
     assert counts(own_engine) == before
 
 
-def test_a_new_name_follows_unless_it_is_somebody_elses(brought, own_engine, home):
-    brought.run("UPDATE cc_card SET username = 'new name' WHERE id = 11")
-    assert tally(bring(brought, own_engine, home), "cc_card") == (0, 2, 1, 0)
-    assert projection(own_engine, 11).username == "new name"
-    brought.run("UPDATE cc_card SET username = 'other' WHERE id = 11")
-    rows(own_engine, "UPDATE customer SET username = 'other' WHERE id = 15 RETURNING id")
-    assert reasons(bring(brought, own_engine, home)) == {("cc_card", 11): "username is another customer's"}
-    assert projection(own_engine, 11).username == "new name"
-
-
 def test_another_database_by_mistake_touches_no_customer(brought, own_engine, home):
     brought.run("UPDATE cc_card SET username = 'stranger', useralias = 'stranger', credit = 1 WHERE id = 11")
     brought.add("cc_call", id=900, card_id=11)
@@ -206,25 +194,17 @@ def test_a_caller_id_that_was_switched_off_there_is_here_too(brought, own_engine
     }
 
 
+def test_a_caller_id_that_was_switched_here_too_is_left_and_told_of(brought, own_engine, home):
+    rows(own_engine, "UPDATE caller_id SET activated = false WHERE cid = '0123' RETURNING cid")
+    assert tally(bring(brought, own_engine, home), "cc_callerid") == (0, 3, 0, 0)
+    brought.run("UPDATE cc_callerid SET activated = 'f' WHERE id = 1")
+    report = bring(brought, own_engine, home)
+    told = "activated was changed here as well, or the cid moved, and left"
+    assert reasons(report) == {("cc_callerid", 1): told}
+
+
 def test_a_caller_id_that_moved_there_is_told_of(brought, own_engine, home):
     brought.run("UPDATE cc_callerid SET id_cc_card = 12 WHERE id = 1")
     report = bring(brought, own_engine, home)
     assert reasons(report) == {("cc_callerid", 1): "has another cid or card than when it was imported"}
     assert rows(own_engine, "SELECT customer_id FROM caller_id WHERE cid = '0123'")[0].customer_id == 11
-
-
-def test_a_page_waits_for_who_holds_a_stream_and_sees_what_they_did(brought, own_engine, home):
-    brought.run("UPDATE cc_card SET credit = 99 WHERE id = 11")
-    with own_engine.connect() as holder:
-        holder.execution_options(isolation_level="READ COMMITTED")
-        with holder.begin():
-            holder.execute(text("SELECT FROM stream WHERE customer_id = 11 FOR UPDATE"))
-            reports = []
-            run = Thread(target=lambda: reports.append(bring(brought, own_engine, home)))
-            run.start()
-            run.join(1)
-            assert run.is_alive()
-            append_within(holder, [add_credit(Caller(home, "test"), "id:11", Decimal(1))])
-    run.join(30)
-    assert reasons(reports[0]) == {("cc_card", 11): "credit was changed here as well, and left"}
-    assert stream(own_engine, 11).balance == Decimal("12344.1234")

@@ -5,13 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from decimal import Decimal
 
+import pytest
+
 from service.access.keys import create_client
 from service.calls.call import NewCall
 from service.calls.ingest import ingest
 from service.db.transaction import transaction
 from service.ledger.command import Caller
 from service.ledger.proof.verify import verify
-from tests.a2billing.old_system import bring, counts, reasons, tally
+from tests.a2billing.old_system import bring, counts, furnish, reasons, tally
 from tests.support.client import add_customer
 from tests.support.ledger import apply_everything, events, projection, rows, stream
 
@@ -69,6 +71,18 @@ def test_an_id_that_another_client_uses_is_left_to_it(furnished, own_engine, hom
     assert {r.customer_id for r in rows(own_engine, "SELECT customer_id FROM call_record WHERE uniqueid = 'x.2'")} == {
         mapped[12]
     }
+
+
+def test_one_id_that_is_used_shifts_no_other_card(postgres, own_engine, home):
+    other = create_client(own_engine, "other")
+    add_customer(own_engine, other, id=1)
+    postgres.run(
+        "INSERT INTO cc_card (id, username, useralias, credit) SELECT n, n, n, 1 FROM generate_series(1, 600) n"
+    )
+    bring(postgres, own_engine, home)
+    moved = rows(own_engine, "SELECT card_id, customer_id FROM imported_card WHERE card_id <> customer_id")
+    assert [r.card_id for r in moved] == [1]
+    assert moved[0].customer_id > 600
 
 
 def test_two_clients_can_each_bring_the_same_database(furnished, own_engine, home):
@@ -168,6 +182,35 @@ def test_a_leg_that_came_by_the_api_keeps_its_number(furnished, own_engine, home
     assert [tuple(r) for r in legs] == [(0, None), (1, 11), (2, 11)]
 
 
+def test_calls_take_the_lowest_legs_that_are_free_whatever_numbers_others_have(furnished, own_engine, home):
+    at = datetime(2024, 3, 1, 10, tzinfo=UTC)
+    for leg in (1, 3, 2**31 - 1):
+        with transaction(own_engine) as tx:
+            ingest(tx, Caller(home, "test"), [NewCall("x.1", "1", "2", at, at, 0, Decimal(0), leg=leg)])
+    furnished.add("cc_call", id=105, card_id=11, uniqueid="x.1")
+    furnished.add("cc_call", id=106, card_id=11, uniqueid="x.1")
+    assert tally(bring(furnished, own_engine, home), "cc_call") == (6, 0, 0, 0)
+    legs = rows(own_engine, "SELECT leg FROM call_record WHERE uniqueid = 'x.1' AND customer_id = 11 ORDER BY id")
+    assert sorted(r.leg for r in legs) == [0, 2, 4, 5]
+    before = counts(own_engine)
+    bring(furnished, own_engine, home)
+    assert counts(own_engine) == before
+
+
+@pytest.mark.parametrize(
+    "change", ["credit = 3", "description = 'other'", "date = '2024-02-02 08:00:00'", "refill_type = 0", "card_id = 12"]
+)
+def test_a_refill_that_was_changed_afterwards_in_anything_is_told_of_and_left(postgres, own_engine, home, change):
+    furnish(postgres)
+    bring(postgres, own_engine, home)
+    kept = rows(own_engine, "SELECT * FROM imported_refill ORDER BY refill_id")
+    postgres.run(f"UPDATE cc_logrefill SET {change} WHERE id = 1")
+    report = bring(postgres, own_engine, home)
+    assert reasons(report) == {("cc_logrefill", 1): "has changed since it was imported"}
+    assert tally(report, "cc_logrefill") == (0, 1, 0, 1)
+    assert rows(own_engine, "SELECT * FROM imported_refill ORDER BY refill_id") == kept
+
+
 def test_a_call_that_was_changed_afterwards_is_told_of_and_not_brought_twice(furnished, own_engine, home):
     bring(furnished, own_engine, home)
     furnished.run("UPDATE cc_call SET sessionbill = 3, uniqueid = 'other' WHERE id = 101")
@@ -190,6 +233,45 @@ def test_since_leaves_out_older_history_and_takes_all_cards(furnished, own_engin
     assert tally(report, "cc_call") == (4, 0, 0, 0)
     assert tally(report, "cc_logrefill") == (2, 0, 0, 0)
     assert tally(bring(furnished, own_engine, home), "cc_call") == (2, 4, 0, 0)
+
+
+def test_since_takes_refills_that_have_no_date(old, own_engine, home):
+    old.add("cc_card", id=11)
+    old.add("cc_logrefill", id=1, card_id=11, date="0000-00-00 00:00:00" if old.is_mysql else "0001-01-01 00:00:00")
+    report = bring(old, own_engine, home, since=datetime(2024, 1, 1, tzinfo=UTC))
+    assert tally(report, "cc_logrefill") == (1, 0, 0, 0)
+    assert rows(own_engine, "SELECT refilled_at FROM imported_refill")[0].refilled_at is None
+
+
+@pytest.mark.parametrize(
+    ("since", "calls"), [(datetime.min.replace(tzinfo=UTC), 4), (datetime.max.replace(tzinfo=UTC), 0)]
+)
+@pytest.mark.parametrize("zone", ["Asia/Ho_Chi_Minh", "America/Lima"])
+def test_since_may_be_at_either_end_of_the_calendar(postgres, own_engine, home, since, calls, zone):
+    furnish(postgres)
+    report = bring(postgres, own_engine, home, since=since, zone=zone)
+    assert tally(report, "cc_call") == (calls, 0, 0, 0)
+
+
+def test_workers_are_woken_for_every_customer_that_has_new_events_and_for_no_other(furnished, own_engine, home):
+    rung = []
+    bring(furnished, own_engine, home, ring=rung.extend, dry=True)
+    assert rung == []
+    bring(furnished, own_engine, home, ring=rung.extend)
+    assert set(rung) == {11, 12, 15}
+    rung.clear()
+    furnished.run("UPDATE cc_card SET credit = 1 WHERE id = 12")
+    furnished.add("cc_callerid", id=9, cid="0999", id_cc_card=15)
+    bring(furnished, own_engine, home, ring=rung.extend)
+    assert rung == [12, 15]
+
+
+def test_a_group_gets_the_name_that_it_has_there_now(furnished, own_engine, home):
+    bring(furnished, own_engine, home)
+    furnished.run("UPDATE cc_card_group SET name = 'VIP' WHERE id = 2")
+    assert tally(bring(furnished, own_engine, home), "cc_card_group") == (0, 1, 1, 0)
+    named = rows(own_engine, "SELECT id, name FROM customer_group ORDER BY id")
+    assert [tuple(r) for r in named] == [(1, "DEFAULT"), (2, "VIP")]
 
 
 def test_a_dry_run_tells_the_same_and_writes_nothing(furnished, own_engine, home):
