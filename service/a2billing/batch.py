@@ -23,7 +23,21 @@ class Rehearsal:
     cards: set[int] = field(default_factory=set)
     usernames: set[str] = field(default_factory=set)
     aliases: set[str] = field(default_factory=set)
+    free_usernames: set[str] = field(default_factory=set)
+    free_aliases: set[str] = field(default_factory=set)
     caller_ids: set[str] = field(default_factory=set)
+
+    def take(self, username: str, useralias: str) -> None:
+        """These names have an owner now."""
+        self.usernames.add(username)
+        self.aliases.add(useralias)
+
+    def give_back(self, username: str, useralias: str) -> None:
+        """These names are nobody's now, though the database still has them."""
+        self.usernames.discard(username)
+        self.aliases.discard(useralias)
+        self.free_usernames.add(username)
+        self.free_aliases.add(useralias)
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, text
 
 from service.a2billing.batch import Batch, without_card
 from service.a2billing.convert import CardCallerId
-from service.a2billing.report import Outcome, Remark
+from service.a2billing.report import Outcome, Remark, notes_of
 from service.errors import Unavailable
 from service.ledger.append import append_within, appended
 from service.ledger.command import Why, add_caller_id
@@ -35,10 +35,10 @@ class _Here:
 
 def bring_caller_ids(tx: Connection, batch: Batch, caller_ids: Sequence[CardCallerId]) -> Outcome:
     """Write the caller ids that are new, and `activated` where it has changed."""
-    outcome = Outcome(adjusted=[Remark(each.id, note) for each in caller_ids for note in each.notes])
+    outcome = Outcome()
     here = _look_up(tx, batch, caller_ids)
     new, switched = _sorted_out(here, here.owned.keys() | batch.rehearsal.caller_ids, caller_ids, outcome)
-    outcome.new, outcome.changed = len(new), len(switched)
+    outcome.new, outcome.changed, outcome.adjusted = len(new), len(switched), notes_of([*new, *switched])
     if batch.dry:
         batch.rehearsal.caller_ids.update(each.cid for each in new)
         return outcome

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 
 from service.a2billing.batch import Batch, without_card
 from service.a2billing.convert import CardCall
-from service.a2billing.report import Outcome, Remark
+from service.a2billing.report import Outcome, Remark, notes_of
 from service.db.driver import driver_of
 
 CHANGED = "has changed since it was imported"
@@ -32,7 +32,7 @@ def bring_calls(tx: Connection, batch: Batch, calls: Sequence[CardCall]) -> Outc
     outcome.not_taken += [without_card(call.id, call.card_id) for call in unknown if call.card_id not in customers]
     changed = [call.id for call in calls if call.id in known and known[call.id] != prints[call.id]]
     outcome.not_taken += [Remark(call_id, CHANGED) for call_id in changed]
-    outcome.adjusted += [Remark(call.id, note) for call in calls for note in call.notes]
+    outcome.adjusted += notes_of(new)
     outcome.new, outcome.there = len(new), len(known) - len(changed)
     if new and not batch.dry:
         _write(tx, batch, new, customers, prints)

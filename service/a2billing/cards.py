@@ -15,7 +15,7 @@ from service.a2billing.convert import Card
 from service.a2billing.known_cards import Imported, bring_known, known_cards, remember
 from service.a2billing.names import TakenNames
 from service.a2billing.profile import profile_columns
-from service.a2billing.report import Outcome, Remark
+from service.a2billing.report import Outcome, Remark, notes_of
 from service.customers.create import told
 from service.errors import Unavailable
 from service.ledger.append import append_within, appended
@@ -32,11 +32,11 @@ def bring_cards(tx: Connection, batch: Batch, cards: Sequence[Card]) -> Outcome:
     outcome = bring_known(tx, batch, [(card, known[card.id]) for card in cards if card.id in known])
     fresh = _with_free_names(tx, batch, [card for card in cards if card.id not in known], outcome)
     outcome.new = len(fresh)
-    outcome.adjusted += [Remark(card.id, note) for card in cards for note in card.notes]
+    outcome.adjusted += notes_of(fresh)
     if batch.dry:
         batch.rehearsal.cards.update(card.id for card in fresh)
-        batch.rehearsal.usernames.update(card.new.username for card in fresh)
-        batch.rehearsal.aliases.update(card.new.useralias for card in fresh)
+        for card in fresh:
+            batch.rehearsal.take(card.new.username, card.new.useralias)
     elif fresh:
         outcome.customers += _write(tx, batch, fresh)
     return outcome

@@ -20,7 +20,7 @@ from service.a2billing.convert import Card
 from service.a2billing.names import TakenNames
 from service.a2billing.profile import profile_of, write_profiles
 from service.a2billing.renewal import Expired, expired_among
-from service.a2billing.report import Outcome, Remark
+from service.a2billing.report import Outcome, Remark, notes_of
 from service.errors import Unavailable
 from service.ledger.append import append_within, appended
 from service.ledger.command import Command, Why, import_credit, set_limits, set_status
@@ -99,8 +99,9 @@ def _change(
     expired = expired_among(tx, heads)
     plans = [_planned(batch, each, heads[each[1].customer_id], expired.get(each[1].customer_id)) for each in differing]
     _rename(tx, batch, [(card, before, each) for (card, before, _), each in zip(differing, plans, strict=True)])
-    changed = [each for (_, before, _), each in zip(differing, plans, strict=True) if each.becomes != before]
+    changed = [(card, each) for (card, before, _), each in zip(differing, plans, strict=True) if each.becomes != before]
     outcome.changed += len(changed)
+    outcome.adjusted += notes_of(card for card, _ in changed)
     outcome.there += sum(
         each.becomes == before and not each.left for (_, before, _), each in zip(differing, plans, strict=True)
     )
@@ -113,7 +114,7 @@ def _change(
     profiles = {now.customer_id: card.new for card, before, now in differing if now.profile != before.profile}
     if profiles:
         write_profiles(tx, profiles)
-    remember(tx, batch, [each.becomes for each in changed])
+    remember(tx, batch, [each.becomes for _, each in changed])
 
 
 def _planned(batch: Batch, each: tuple[Card, Imported, Imported], head: Row[Any], expired: Expired | None) -> Plan:
@@ -179,7 +180,10 @@ def _rename(tx: Connection, batch: Batch, changed: Sequence[tuple[Card, Imported
         if whose is not None:
             made.becomes = replace(made.becomes, username=before.username, useralias=before.useralias)
             made.left.append(Remark(card.id, whose))
-        elif not batch.dry:
+        elif batch.dry:
+            batch.rehearsal.give_back(before.username, before.useralias)
+            batch.rehearsal.take(card.new.username, card.new.useralias)
+        else:
             names = {"id": before.customer_id, "username": card.new.username, "useralias": card.new.useralias}
             _execute_rename(tx, names)
 

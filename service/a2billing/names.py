@@ -26,10 +26,13 @@ class TakenNames:
         """Look them up, in the database and in what a rehearsal would have written."""
         usernames = {each.username for each in wanted}
         aliases = {each.useralias for each in wanted}
-        taken = cls(usernames & batch.rehearsal.usernames, aliases & batch.rehearsal.aliases)
-        taken.usernames.update(tx.scalars(_USERNAMES, {"client": batch.client_id, "names": list(usernames)}))
-        taken.aliases.update(tx.scalars(_ALIASES, {"client": batch.client_id, "names": list(aliases)}))
-        return taken
+        owned = set(tx.scalars(_USERNAMES, {"client": batch.client_id, "names": list(usernames)}))
+        owned_aliases = set(tx.scalars(_ALIASES, {"client": batch.client_id, "names": list(aliases)}))
+        rehearsed = batch.rehearsal
+        return cls(
+            owned - rehearsed.free_usernames | usernames & rehearsed.usernames,
+            owned_aliases - rehearsed.free_aliases | aliases & rehearsed.aliases,
+        )
 
     def take(self, new: NewCustomer) -> str | None:
         """Take both names for a customer: None, or why it can't have them."""

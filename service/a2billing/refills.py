@@ -8,14 +8,14 @@ from sqlalchemy import Connection, text
 
 from service.a2billing.batch import Batch, without_card
 from service.a2billing.convert import Refill
-from service.a2billing.report import Outcome, Remark
+from service.a2billing.report import Outcome, Remark, notes_of
 
 CHANGED = "has changed since it was imported"
 
 
 def bring_refills(tx: Connection, batch: Batch, refills: Sequence[Refill]) -> Outcome:
     """Write the refills that are new."""
-    outcome = Outcome(adjusted=[Remark(each.id, note) for each in refills for note in each.notes])
+    outcome = Outcome()
     ids = {"client": batch.client_id, "ids": [each.id for each in refills]}
     known = {row.refill_id: tuple(row)[1:] for row in tx.execute(_KNOWN, ids)}
     customers = batch.customers_of(tx, {each.card_id for each in refills})
@@ -29,7 +29,7 @@ def bring_refills(tx: Connection, batch: Batch, refills: Sequence[Refill]) -> Ou
             outcome.there += 1
         else:
             outcome.not_taken.append(Remark(each.id, CHANGED))
-    outcome.new = len(new)
+    outcome.new, outcome.adjusted = len(new), notes_of(new)
     if new and not batch.dry:
         _write(tx, batch, new, customers)
     return outcome

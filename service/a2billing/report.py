@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TextIO
+from typing import Protocol, TextIO
 
 SHOWN = 20  # rows of each reason that are listed
 CSV_COLUMNS = ("table", "id", "outcome", "reason", "detail")
@@ -33,6 +33,23 @@ class Remark:
     id: int
     reason: str
     detail: str = ""
+
+
+class Noted(Protocol):
+    """A row with what was put right in it."""
+
+    @property
+    def id(self) -> int:
+        """Its id in A2Billing."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was put right."""
+
+
+def notes_of(taken: Iterable[Noted]) -> list[Remark]:
+    """What to tell of rows that were taken."""
+    return [Remark(each.id, note) for each in taken for note in each.notes]
 
 
 @dataclass(slots=True)

@@ -261,13 +261,52 @@ def test_what_is_no_a2billing_is_said_by_what_is_missing(old, own_engine, home):
 
 
 def test_ids_that_ours_cannot_be_get_new_ones(old, own_engine, home):
-    for number in (-3, 0, 2**53, 2**62):
+    for number in (-3, 0, 2**48, 2**62):
         old.add("cc_card", id=number, username=f"u{number}", useralias=f"a{number}", credit=1)
     bring(old, own_engine, home)
     ids = [r.id for r in rows(own_engine, "SELECT id FROM customer ORDER BY id")]
     assert len(ids) == 4
-    assert 0 < ids[0] < ids[-1] < 2**53
+    assert 0 < ids[0] < ids[-1] < 1000
     verify(own_engine)
+
+
+def test_the_highest_id_that_is_kept_leaves_ids_that_json_holds_exactly(postgres, own_engine, home):
+    for number in (0, 2**48 - 1):
+        postgres.add("cc_card", id=number, username=f"u{number}", useralias=f"a{number}")
+    bring(postgres, own_engine, home)
+    kept, new = (r.id for r in rows(own_engine, "SELECT id FROM customer ORDER BY id"))
+    assert kept == 2**48 - 1
+    assert kept < new < 2**49
+
+
+def test_taken_with_a_change_are_only_rows_that_this_run_has_taken(old, own_engine, home):
+    add_customer(own_engine, home, id=900, username="taken")
+    zero = "0000-00-00 00:00:00" if old.is_mysql else "0001-01-01 00:00:00"
+    old.add("cc_card", id=1, typepaid=7)
+    old.add("cc_card", id=2, typepaid=7, username="taken")
+    for number, card in ((1, 1), (2, 404)):
+        old.add("cc_call", id=number, card_id=card, stoptime=zero)
+        old.add("cc_logrefill", id=number, card_id=card, date=zero)
+        old.add(
+            "cc_callerid",
+            id=number,
+            cid=f"090{number}",
+            id_cc_card=card,
+            **({"activated": "?"} if old.is_mysql else {}),
+        )
+    prepaid = ("cc_card", "typepaid not understood, taken for prepaid")
+    expected = {
+        prepaid: 1,
+        ("cc_call", "stoptime worked out from sessiontime"): 1,
+        ("cc_logrefill", "date made null"): 1,
+        **({("cc_callerid", "activated not understood, taken for f"): 1} if old.is_mysql else {}),
+    }
+    for dry in (True, False):
+        found = bring(old, own_engine, home, dry=dry).adjusted
+        assert {key: count for key, count in found.items() if key != ("cc_card", "date made null")} == expected
+    assert bring(old, own_engine, home).adjusted == {}
+    old.run("UPDATE cc_card SET credit = 5 WHERE id = 1")
+    assert bring(old, own_engine, home).adjusted[prepaid] == 1
 
 
 def test_whatever_is_not_taken_or_changed_stands_in_the_csv_file(old, own_engine, home):
