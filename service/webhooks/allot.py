@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-AT_ONCE = 48  # deliveries of one claim: others wait for its few milliseconds, and the next claim follows at once
+AT_ONCE = 32  # deliveries of one claim: others wait for its few milliseconds, and the next claim follows at once
 
 
 @dataclass(frozen=True, slots=True, order=True)
