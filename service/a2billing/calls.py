@@ -15,6 +15,7 @@ from sqlalchemy import Connection, text
 from service.a2billing.batch import Batch, without_card
 from service.a2billing.convert import CardCall
 from service.a2billing.report import Outcome, Remark, notes_of
+from service.calls.ingest import TAKE_LEGS
 from service.db.driver import driver_of
 
 CHANGED = "has changed since it was imported"
@@ -75,7 +76,7 @@ def _take_legs(
         by_leg = {wanted[call.id]: call for call in left}
         order = sorted(by_leg)  # the order in which everybody takes legs, or two could wait for each other
         rows = tx.execute(
-            _TAKE_LEGS,
+            TAKE_LEGS,
             {
                 "client": batch.client_id,
                 "uniqueids": [uniqueid for uniqueid, _ in order],
@@ -125,16 +126,6 @@ _FREE_LEGS = text("""
     END AS leg
     FROM call_leg l
     WHERE l.client_id = :client AND l.uniqueid = ANY(CAST(:uniqueids AS text[])) GROUP BY l.uniqueid
-""")
-_TAKE_LEGS = text("""
-    INSERT INTO call_leg (client_id, uniqueid, leg, fingerprint, start_time, call_id)
-    SELECT :client, uniqueid, leg, fingerprint, start_time, nextval('call_record_id')
-    FROM unnest(CAST(:uniqueids AS text[]), CAST(:legs AS int[]), CAST(:fingerprints AS bytea[]),
-                CAST(:starts AS timestamptz[])) WITH ORDINALITY
-         AS given (uniqueid, leg, fingerprint, start_time, number)
-    ORDER BY number
-    ON CONFLICT DO NOTHING
-    RETURNING uniqueid, leg, call_id
 """)
 _COPY_IMPORTED = "COPY imported_call (client_id, call_id, fingerprint) FROM STDIN"
 _COPY_RECORDS = """

@@ -85,7 +85,7 @@ def _take_legs(tx: Connection, client_id: uuid.UUID, calls: Sequence[NewCall]) -
     if not calls:
         return {}
     rows = tx.execute(
-        _TAKE_LEGS,
+        TAKE_LEGS,
         {
             "client": client_id,
             "uniqueids": [call.uniqueid for call in calls],
@@ -124,7 +124,7 @@ def _stored(call_id: int, call: NewCall, charged: Appended | Refusal | None) -> 
 def _write(tx: Connection, client_id: uuid.UUID, stored: Sequence[Stored]) -> None:
     if stored:
         tx.execute(
-            WRITE,
+            _WRITE,
             {
                 "client": client_id,
                 "ids": [each.call_id for each in stored],
@@ -190,7 +190,7 @@ _PREPARE = text("""
     SELECT set_config('lock_timeout', :timeout, true), call_record_ensure_month(moment)
     FROM unnest(CAST(:moments AS timestamptz[])) AS moment ORDER BY moment
 """)
-_TAKE_LEGS = text("""
+TAKE_LEGS = text("""
     INSERT INTO call_leg (client_id, uniqueid, leg, fingerprint, start_time, call_id)
     SELECT :client, uniqueid, leg, fingerprint, start_time, nextval('call_record_id')
     FROM unnest(CAST(:uniqueids AS text[]), CAST(:legs AS int[]), CAST(:fingerprints AS bytea[]),
@@ -217,7 +217,7 @@ _RECORDS = text("""
     JOIN call_record c ON c.client_id = :client AND c.start_time = asked.start_time AND c.id = asked.id
     WHERE c.start_time >= :first AND c.start_time <= :last
 """)
-WRITE = text("""
+_WRITE = text("""
     INSERT INTO call_record (client_id, id, customer_id, event_seq, uniqueid, leg, source, destination, start_time,
                              end_time, duration, amount, disposition)
     SELECT :client, * FROM unnest(

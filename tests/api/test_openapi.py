@@ -113,7 +113,7 @@ def hammer(operation, tenant):
     """Call an operation with what the document allows; the statuses that came back."""
     seen = set()
 
-    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=35, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(case=operation.as_strategy(), ref=REFS)
     def check(case, ref):
         if ref != "nobody":
@@ -122,6 +122,8 @@ def hammer(operation, tenant):
             if ref == "0123456787":  # some without what a made-up header would refuse
                 for header in ("If-Match", "Idempotency-Key"):
                     (case.headers or {}).pop(header, None)
+                if case.path.endswith("/reversal"):  # of all of it: hardly any amount that is made up is not too much
+                    case.body = {}
             if case.path.endswith("/limit") and isinstance(case.body, dict):
                 case.body.setdefault("credit_limit", 1)
             if isinstance(case.body, dict):
