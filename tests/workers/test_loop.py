@@ -73,3 +73,13 @@ def test_a_dispatch_that_ended_for_its_time_rings_for_the_next(own_engine, confi
     monkeypatch.setattr(jobs, "DELIVER_SECONDS", seconds)
     jobs.deliver_due()
     assert doorbell.rung == rung
+
+
+def test_each_dispatch_of_a_process_goes_on_where_the_one_before_it_ended(own_engine, config, monkeypatch):
+    run = jobs.Runtime(config, own_engine, Doorbell(), type("Tally", (), {"attempted": lambda *_: None})())
+    rotations = []
+    monkeypatch.setattr(jobs, "runtime", lambda: run)
+    monkeypatch.setattr(jobs, "dispatch", lambda *_, rotation, **__: rotations.append(rotation))
+    jobs.deliver_due()
+    jobs.deliver_due()
+    assert rotations[0] is rotations[1] is run.rotation
